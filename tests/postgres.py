@@ -1,0 +1,167 @@
+"""A real PostgreSQL for tests: the binaries of the `pgserver` wheel, started and stopped by us.
+
+The wheel's own Python code is not used: as root it adds a system user and opens up every folder
+above the data folder. Here a small shell starts the server, and stops it as soon as the tests are
+gone, however they went.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+#: `initdb` takes about a second on an idle machine.
+INITDB_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 30.0
+
+#: Standard input ends with this process, also when that is killed, so nothing is left behind.
+#: $0 is `pg_ctl`; the arguments are our folder, the data folder and the server's options.
+UNTIL_STDIN_ENDS = """
+if "$0" -D "$2" -l "$1/log" -o "$3" -t 60 -w start >/dev/null </dev/null
+then echo ready; read -r _
+else cat "$1/log"
+fi
+"$0" -D "$2" -m immediate -t 20 -w stop >/dev/null </dev/null
+rm -rf "$1"
+"""
+
+#: Nothing that a test stores must outlive a power cut, so the server need not wait for the disk.
+FAST = ("fsync=off", "full_page_writes=off")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server that listens on a private unix socket only."""
+
+    #: The socket's folder.
+    host: Path
+    #: The postmaster, for tests that end it or its children.
+    pid: int
+    _numbers: Iterator[int] = field(default_factory=count, repr=False)
+
+    def url(self, database: str) -> str:
+        """The database as SQLAlchemy names it."""
+        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self.host))}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """A fresh, empty database as a URL; dropped at the end, whoever is still connected."""
+        name = f"test_{next(self._numbers)}"
+        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        try:
+            yield self.url(name)
+        finally:
+            self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _run(self, statement: sql.Composed) -> None:
+        with self._connect() as connection:
+            connection.execute(statement)
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self.host), user="postgres", dbname="postgres", autocommit=True
+        )
+
+
+@contextmanager
+def postgres(settings: tuple[str, ...] = FAST) -> Iterator[Postgres]:
+    """A server with an empty data folder of its own, which is deleted at the end."""
+    # A short path in a folder that every user may enter: a socket's name has at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="ccp-pg-", dir="/tmp"))
+    try:
+        user = _give_away(folder)
+        binaries = _binaries(folder, user)
+        data = folder / "data"
+        _initdb(binaries, data, user)
+        with _running(binaries, data, folder, user, settings) as pid:
+            yield Postgres(host=folder, pid=pid)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_away(folder: Path) -> int | None:
+    """PostgreSQL refuses to run as root; then it runs as nobody, who owns only this folder."""
+    if os.geteuid() != 0:
+        return None
+    import pwd
+
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, nobody, -1)
+    return nobody
+
+
+def _binaries(folder: Path, user: int | None) -> Path:
+    """The wheel's `bin`; a copy of it where that user may not enter the environment's folder."""
+    wheel = find_spec("pgserver")
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("pgserver is not installed: pip install -e '.[dev]'")
+    installed = Path("pgserver", "pginstall")
+    site = Path(wheel.origin).parent.parent
+    if not _can_run(site / installed / "bin", user):
+        # On Linux the shared libraries lie beside the package, and are found from there.
+        for part in (installed, Path("pgserver.libs")):
+            if (site / part).exists():
+                shutil.copytree(site / part, folder / part, symlinks=True)
+        site = folder
+    return site / installed / "bin"
+
+
+def _can_run(binaries: Path, user: int | None) -> bool:
+    with suppress(PermissionError):
+        version = [str(binaries / "initdb"), "--version"]
+        return subprocess.run(version, user=user, capture_output=True, check=False).returncode == 0
+    return False
+
+
+def _initdb(binaries: Path, data: Path, user: int | None) -> None:
+    command = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+    made = subprocess.run(
+        [*command, "--encoding=UTF8", "--no-locale", "--no-sync"],
+        user=user,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=INITDB_TIMEOUT_SECONDS,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise RuntimeError(f"initdb failed: {made.stderr}")
+
+
+@contextmanager
+def _running(
+    binaries: Path, data: Path, folder: Path, user: int | None, settings: tuple[str, ...]
+) -> Iterator[int]:
+    options = " ".join([f"-k {folder} -h ''", *(f"-c {setting}" for setting in settings)])
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", UNTIL_STDIN_ENDS, binaries / "pg_ctl", folder, data, options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        user=user,
+        cwd="/",
+        # Ctrl-C at the terminal is for pytest, which ends the shell in order.
+        start_new_session=True,
+    )
+    assert shell.stdout is not None
+    said = shell.stdout.readline()
+    if said != "ready\n":
+        rest, _ = shell.communicate(timeout=STOP_TIMEOUT_SECONDS)
+        raise RuntimeError(f"PostgreSQL did not start: {said}{rest}")
+    try:
+        yield int((data / "postmaster.pid").read_text().splitlines()[0])
+    finally:
+        shell.communicate(timeout=STOP_TIMEOUT_SECONDS)
