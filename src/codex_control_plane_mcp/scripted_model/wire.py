@@ -1,0 +1,326 @@
+"""The wire: what Codex's request says, and a script's act as the events of a Responses stream.
+
+Pure: it reads bytes and yields beats. `server` plays them in time. Only the part of the Responses
+API that Codex uses is here; it is no general fake of it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from codex_control_plane_mcp.scripted_model.script import (
+    Ask,
+    Call,
+    FailResponse,
+    FailStatus,
+    FailStream,
+    Hang,
+    Hold,
+    Patch,
+    PatchAdd,
+    PatchDelete,
+    PatchUpdate,
+    Plan,
+    Question,
+    Run,
+    Say,
+    Step,
+    Stream,
+    Think,
+    Wait,
+)
+
+Event = Mapping[str, object]
+#: What playing is made of: an event to send, or a moment to let pass.
+Beat = Event | Wait | Hold | Hang
+
+#: What Codex itself puts into the user's role. Nobody asks anything there, so it starts no script.
+#: A goal's continuation or a stop hook's reason is not in this list: those do ask for an answer.
+CONTEXT_OPENINGS = (
+    "# AGENTS.md instructions",
+    "<environment_context>",
+    "<permissions instructions>",
+    "<recommended_plugins>",
+    "<skill>",
+    "<subagent_notification>",
+    "<turn_aborted>",
+    "<user_instructions>",
+    "<user_shell_command>",
+)
+
+#: Exec waits this long before it says "still running": a step's command ends within its step.
+YIELD_MILLISECONDS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One request of Codex, as far as the script cares."""
+
+    user_message: str
+    #: What came back for the tool steps of this prompt; their number is the position in the script.
+    tool_outputs: tuple[str, ...]
+    tools: tuple[str, ...]
+    thread_id: str | None
+    turn_id: str | None
+
+    @property
+    def position(self) -> int:
+        return len(self.tool_outputs)
+
+
+class _Loose(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Part(_Loose):
+    type: str = ""
+    text: str = ""
+
+
+class _Item(_Loose):
+    type: str = "message"
+    role: str | None = None
+    content: str | list[_Part] | None = None
+    output: str | list[_Part] | None = None
+
+
+class _Tool(_Loose):
+    type: str
+    name: str | None = None
+
+
+class _Metadata(_Loose):
+    thread_id: str | None = None
+    turn_id: str | None = None
+
+
+class _Body(_Loose):
+    input: list[_Item]
+    tools: list[_Tool] = []
+    client_metadata: _Metadata | None = None
+
+
+_BODY = TypeAdapter(_Body)
+
+
+def read_request(body: bytes) -> ModelRequest:
+    """Raises ValueError when the body is no Responses request."""
+    parsed = _BODY.validate_json(body)
+    message, following = _latest_user_message(parsed.input)
+    metadata = parsed.client_metadata or _Metadata()
+    return ModelRequest(
+        user_message=message,
+        tool_outputs=tuple(_text(i.output) for i in following if i.type in _OUTPUT_ITEMS),
+        tools=tuple(tool.name or tool.type for tool in parsed.tools),
+        thread_id=metadata.thread_id,
+        turn_id=metadata.turn_id,
+    )
+
+
+_OUTPUT_ITEMS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+def _latest_user_message(items: list[_Item]) -> tuple[str, list[_Item]]:
+    for index in range(len(items) - 1, -1, -1):
+        item = items[index]
+        if item.type == "message" and item.role == "user" and (asked := _asked(item)):
+            return asked, items[index + 1 :]
+    return "", items
+
+
+def _asked(item: _Item) -> str:
+    parts = [item.content] if isinstance(item.content, str) else _texts(item.content)
+    return "\n".join(part for part in parts if not part.lstrip().startswith(CONTEXT_OPENINGS))
+
+
+def _text(content: str | list[_Part] | None) -> str:
+    return content if isinstance(content, str) else "\n".join(_texts(content))
+
+
+def _texts(content: list[_Part] | None) -> list[str]:
+    return [part.text for part in content or () if part.text]
+
+
+# A script's act, as beats.
+
+
+def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
+    """The whole response to one request, FailStatus excepted: that one is no stream at all."""
+    steps = tuple(act) or _CLOSING
+    response_id = _new_id("resp")
+    yield {"type": "response.created", "response": {"id": response_id}}
+    for step in steps:
+        yield from _beats_of(step, response_id)
+    if not isinstance(steps[-1], FailResponse | FailStream):
+        yield _completed(response_id, steps, request)
+
+
+#: After its last tool step the script has no more to say, but Codex waits for a final message.
+_CLOSING = (Say("Done."),)
+
+
+def _beats_of(step: Step, response_id: str) -> Iterator[Beat]:
+    match step:
+        case Say(text):
+            yield from _message((text,))
+        case Stream(words, every_seconds):
+            yield from _message(streamed(words), every_seconds)
+        case Plan(markdown):
+            lines = (*markdown.splitlines(keepends=True), "\n")
+            yield from _message(("<proposed_plan>\n", *lines, "</proposed_plan>"))
+        case Think(text):
+            yield from _reasoning(text)
+        case Run():
+            yield _function_call("exec_command", json.dumps(_exec_arguments(step)))
+        case Ask(questions):
+            asked = [_question(number, q) for number, q in enumerate(questions, start=1)]
+            yield _function_call("request_user_input", json.dumps({"questions": asked}))
+        case Call(tool, arguments):
+            yield _function_call(tool, arguments)
+        case PatchAdd() | PatchUpdate() | PatchDelete():
+            yield _custom_call("apply_patch", patch_text(step))
+        case Wait() | Hold() | Hang():
+            yield step
+        case FailResponse(code, message):
+            error = {"code": code, "message": message}
+            failed = {"id": response_id, "status": "failed", "error": error}
+            yield {"type": "response.failed", "response": failed}
+        case FailStream() | FailStatus():
+            return
+
+
+def streamed(words: int) -> tuple[str, ...]:
+    """The deltas of a `stream` step; a reader who joins them can tell whether one is missing."""
+    return tuple(f"word{number}{' ' if number < words else ''}" for number in range(1, words + 1))
+
+
+def error_body(code: str, message: str) -> Event:
+    return {"error": {"type": code, "code": code, "message": message}}
+
+
+def sse(event: Event) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _message(chunks: Iterable[str], every_seconds: float = 0.0) -> Iterator[Beat]:
+    item = {"type": "message", "role": "assistant", "id": _new_id("msg")}
+    yield _added({**item, "status": "in_progress", "content": []})
+    sent: list[str] = []
+    for chunk in chunks:
+        if every_seconds and sent:
+            yield Wait(every_seconds)
+        yield {
+            "type": "response.output_text.delta",
+            "item_id": item["id"],
+            "output_index": 0,
+            "content_index": 0,
+            "delta": chunk,
+        }
+        sent.append(chunk)
+    content = [{"type": "output_text", "text": "".join(sent), "annotations": []}]
+    yield _done({**item, "status": "completed", "content": content})
+
+
+def _reasoning(text: str) -> Iterator[Beat]:
+    item = {"type": "reasoning", "id": _new_id("rs")}
+    part = {"item_id": item["id"], "output_index": 0, "summary_index": 0}
+    yield _added({**item, "summary": []})
+    yield {
+        "type": "response.reasoning_summary_part.added",
+        **part,
+        "part": {"type": "summary_text", "text": ""},
+    }
+    for word in re.findall(r"\s*\S+", text):
+        yield {"type": "response.reasoning_summary_text.delta", **part, "delta": word}
+    summary = [{"type": "summary_text", "text": text}]
+    yield _done({**item, "summary": summary, "encrypted_content": None})
+
+
+def _function_call(tool: str, arguments: str) -> Event:
+    call = {"type": "function_call", "id": _new_id("fc"), "call_id": _new_id("call")}
+    return _done({**call, "name": tool, "arguments": arguments, "status": "completed"})
+
+
+def _custom_call(tool: str, text: str) -> Event:
+    call = {"type": "custom_tool_call", "id": _new_id("ctc"), "call_id": _new_id("call")}
+    return _done({**call, "name": tool, "input": text, "status": "completed"})
+
+
+def _exec_arguments(step: Run) -> dict[str, object]:
+    arguments: dict[str, object] = {"cmd": step.command, "yield_time_ms": YIELD_MILLISECONDS}
+    if step.because is not None:
+        arguments["sandbox_permissions"] = "require_escalated"
+        arguments["justification"] = step.because
+    return arguments
+
+
+def _question(number: int, question: Question) -> dict[str, object]:
+    return {
+        "id": f"q{number}",
+        "header": f"Question {number}",
+        "question": question.text,
+        "options": [{"label": o.label, "description": o.description} for o in question.options],
+    }
+
+
+def patch_text(patch: Patch) -> str:
+    """The patch in the form of Codex's own apply_patch tool."""
+    return "\n".join(["*** Begin Patch", *_change(patch), "*** End Patch", ""])
+
+
+def _change(patch: Patch) -> list[str]:
+    match patch:
+        case PatchAdd(path, text):
+            return [f"*** Add File: {path}", *_marked("+", text)]
+        case PatchUpdate(path, old, new):
+            return [f"*** Update File: {path}", "@@", *_marked("-", old), *_marked("+", new)]
+        case PatchDelete(path):
+            return [f"*** Delete File: {path}"]
+
+
+def _marked(sign: str, text: str) -> list[str]:
+    return [f"{sign}{line}" for line in text.split("\n")]
+
+
+def _added(item: Mapping[str, object]) -> Event:
+    return {"type": "response.output_item.added", "output_index": 0, "item": item}
+
+
+def _done(item: Mapping[str, object]) -> Event:
+    return {"type": "response.output_item.done", "output_index": 0, "item": item}
+
+
+def _completed(response_id: str, steps: Iterable[Step], request: ModelRequest) -> Event:
+    # Words, not tokens: what matters is that the same script always costs the same.
+    steps = tuple(steps)
+    read = len(request.user_message.split()) + sum(len(o.split()) for o in request.tool_outputs)
+    thought = sum(len(step.text.split()) for step in steps if isinstance(step, Think))
+    written = thought + sum(map(_words, steps))
+    usage = {
+        "input_tokens": read,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": written,
+        "output_tokens_details": {"reasoning_tokens": thought},
+        "total_tokens": read + written,
+    }
+    response = {"id": response_id, "status": "completed", "output": [], "usage": usage}
+    return {"type": "response.completed", "response": response}
+
+
+def _words(step: Step) -> int:
+    match step:
+        case Say(text) | Plan(text) | Run(text):
+            return len(text.split())
+        case Stream(words):
+            return words
+        case _:
+            return 0
+
+
+def _new_id(kind: str) -> str:
+    # Codex keeps these ids with the thread, which may outlive this server: a count would repeat.
+    return f"{kind}_{uuid4().hex}"
