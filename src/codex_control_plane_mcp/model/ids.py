@@ -1,0 +1,42 @@
+"""Names of things. Codex's own ids are opaque; ours sort by the time they were made."""
+
+import secrets
+from typing import NewType
+
+from codex_control_plane_mcp.clock import Moment
+
+OperationId = NewType("OperationId", str)
+InteractionId = NewType("InteractionId", str)
+ProjectId = NewType("ProjectId", str)
+#: Codex's id of a conversation (`chat_id` of the public contract is the same).
+ThreadId = NewType("ThreadId", str)
+#: Codex's id of one run of the model within a thread.
+TurnId = NewType("TurnId", str)
+#: Names one app-server process for good (pid and start time), so that its answers can be told
+#: from those of another process.
+AppServerId = NewType("AppServerId", str)
+#: The how-manieth owner of the book. Every write of a worker carries its own.
+Generation = NewType("Generation", int)
+#: Nobody has claimed it.
+NOBODY = Generation(0)
+
+
+def new_operation_id(at: Moment) -> OperationId:
+    return OperationId(_sortable("op", at))
+
+
+def new_interaction_id(at: Moment) -> InteractionId:
+    return InteractionId(_sortable("ia", at))
+
+
+def new_client_message_id(operation_id: OperationId, attempt: int) -> str:
+    """The `clientUserMessageId` of one attempt. Codex gives it back: that is our evidence."""
+    return f"{operation_id}.{attempt}"
+
+
+def new_wish_id(at: Moment) -> str:
+    return _sortable("wi", at)
+
+
+def _sortable(prefix: str, at: Moment) -> str:
+    return f"{prefix}_{at:012x}{secrets.token_hex(5)}"
