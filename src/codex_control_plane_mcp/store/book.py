@@ -1,0 +1,103 @@
+"""The book: transactions over the database, one writer at a time, a bell after each commit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from sqlalchemy import Connection, Engine
+
+from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
+from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.store.bell import Bell
+from codex_control_plane_mcp.store.engine import READERS, open_postgres, open_sqlite, translated
+from codex_control_plane_mcp.store.migrate import migrate
+
+T = TypeVar("T")
+
+#: One consistent view of the book, by a name that those may use who know no SQL.
+Reading: TypeAlias = Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One write transaction. What it touches is told to the bell once it is committed."""
+
+    connection: Connection
+    now: Moment
+    touched: set[OperationId] = field(default_factory=set)
+
+
+class Book:
+    """Runs plain functions of a transaction, in threads, or inline where time is virtual.
+
+    Nothing awaits inside a transaction. A function that raises leaves no trace.
+    """
+
+    def __init__(
+        self, writer: Engine, reader: Engine, *, clock: Clock | None = None, threads: bool = True
+    ) -> None:
+        self.bell = Bell()
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock or SystemClock()
+        self._threads = threads
+        self._pen = anyio.CapacityLimiter(1)
+        self._eyes = anyio.CapacityLimiter(READERS)
+
+    async def write(self, work: Callable[[Writing], T]) -> T:
+        """Run `work` in one durable transaction; when this returns it is on the disk.
+
+        Raises StateBusy when the database is locked, full, read-only or damaged.
+        """
+        result, touched = await self._run(self._pen, lambda: self.write_now(work))
+        if touched:
+            self.bell.ring(touched)
+        return result
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` over one consistent view of the book. It cannot write."""
+        return await self._run(self._eyes, lambda: self._read_now(work))
+
+    @translated()
+    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, frozenset[OperationId]]:
+        """`write` for a caller without an event loop; the bell is left to the caller."""
+        with self._writer.begin() as connection:
+            writing = Writing(connection, self._clock.now())
+            result = work(writing)
+        return result, frozenset(writing.touched)
+
+    def close(self) -> None:
+        self._reader.dispose()
+        self._writer.dispose()
+
+    @translated()
+    def _read_now(self, work: Callable[[Connection], T]) -> T:
+        with self._reader.begin() as connection:
+            return work(connection)
+
+    async def _run(self, limiter: anyio.CapacityLimiter, call: Callable[[], T]) -> T:
+        if not self._threads:
+            await anyio.lowlevel.checkpoint()
+            return call()
+        # Not abandoned when cancelled: a commit cannot be taken back, so its end is awaited.
+        return await anyio.to_thread.run_sync(call, limiter=limiter)
+
+
+@contextmanager
+def opened(
+    where: Path | str, *, clock: Clock | None = None, threads: bool = True
+) -> Iterator[Book]:
+    """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
+    present edition first."""
+    engines = open_postgres(where) if isinstance(where, str) else open_sqlite(where)
+    book = Book(*engines, clock=clock, threads=threads)
+    try:
+        book.write_now(lambda writing: migrate(writing.connection, writing.now))
+        yield book
+    finally:
+        book.close()

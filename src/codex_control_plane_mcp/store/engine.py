@@ -1,0 +1,119 @@
+"""Opens the database: SQLite with full durability by default, PostgreSQL for several machines."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, StaticPool
+
+from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
+
+#: How long a writer waits for another process to let go of the book before it gives up.
+LOCK_WAIT_SECONDS = 8
+#: Readers that may look into the book at once; each holds one open file.
+READERS = 4
+
+
+def open_sqlite(path: Path) -> tuple[Engine, Engine]:
+    """One engine to write with (one connection) and one to read with (it cannot write).
+
+    The file is made with mode 0600; its folder must exist. `synchronous=FULL`: what was
+    acknowledged survives a power loss.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
+    url = f"sqlite:///{path}"
+    arguments = {
+        "isolation_level": None,
+        "check_same_thread": False,
+        "timeout": LOCK_WAIT_SECONDS,
+        "cached_statements": 256,
+    }
+    writer = create_engine(url, connect_args=arguments, poolclass=StaticPool)
+    reader = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=READERS)
+    event.listen(writer, "connect", _prepare_writer)
+    event.listen(writer, "begin", _begin_immediate)
+    event.listen(reader, "connect", _prepare_reader)
+    event.listen(reader, "begin", _begin_deferred)
+    return writer, reader
+
+
+def open_postgres(url: str) -> tuple[Engine, Engine]:
+    """The same for `postgresql+psycopg://…`; both may hold several connections."""
+    writer = create_engine(url, pool_size=2, max_overflow=2, pool_pre_ping=True)
+    reader = create_engine(
+        url,
+        pool_size=READERS,
+        pool_pre_ping=True,
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    )
+    return writer, reader
+
+
+def _prepare_writer(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    _pragmas(connection, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+def _prepare_reader(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    _pragmas(connection, "query_only=ON")
+
+
+def _pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
+    cursor = connection.cursor()
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # Without IMMEDIATE two writers that have both read would dead-lock on the way to writing.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_deferred(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what the database driver raises for the machine's reasons into StateBusy.
+
+    Our own mistakes (a broken constraint, wrong SQL) are left as they are.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        raise _as_state_busy(error) from error
+    except DBAPIError as error:
+        # A corrupt file is a plain DatabaseError; a broken constraint has a class of its own.
+        if (
+            type(error) is DBAPIError
+            or "malformed" in str(error.orig)
+            or error.connection_invalidated
+        ):
+            raise _as_state_busy(error) from error
+        raise
+
+
+_ADVICE = (
+    ("locked", "another process holds the state database; try again in a few seconds"),
+    ("full", "the disk is full: nothing was stored; free some space and try again"),
+    ("readonly", "the state database cannot be written; check the permissions of its folder"),
+    ("unable to open", "the state database cannot be opened; check CODEX_MCP_STATE_DB"),
+    ("malformed", "the state database is damaged; restore a backup or name another state file"),
+    ("not a database", "CODEX_MCP_STATE_DB names a file that is not a state database"),
+    ("disk i/o", "the disk reported an error: nothing was stored"),
+)
+
+
+def _as_state_busy(error: DBAPIError) -> ControlPlaneError:
+    reason = str(error.orig)
+    advice = next(
+        (advice for hint, advice in _ADVICE if hint in reason.lower()),
+        "the state database did not answer; try again",
+    )
+    return StateBusy(f"{advice} ({reason.splitlines()[0] if reason else 'no reason given'})")

@@ -1,0 +1,65 @@
+"""Brings a book to the present edition, one numbered SQL file after the other, all or nothing.
+
+The files are kept as they were released and never edited; a change to the tables is a new file.
+"""
+
+from importlib.resources import files
+
+from sqlalchemy import Connection, insert, inspect, select
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.errors import StateBusy
+from codex_control_plane_mcp.store.schema import edition
+
+#: Two workers that start together on PostgreSQL migrate one after the other.
+_LOCK = 0x636F646578
+
+_EDITION_TABLE = (
+    "CREATE TABLE edition (number INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+)
+
+
+def migrate(connection: Connection, at: Moment) -> None:
+    """Apply every edition that the book does not have yet, in the caller's transaction.
+
+    Raises StateBusy when the book was written by a later version of this program.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    present = _present_edition(connection)
+    known = _editions()
+    if present > max(known):
+        raise StateBusy(
+            f"the state was written by a newer version of codex-control-plane-mcp (edition "
+            f"{present}, this one knows {max(known)}): upgrade this installation, or name another "
+            "state file in CODEX_MCP_STATE_DB"
+        )
+    for number in sorted(known):
+        if number > present:
+            for statement in _statements(known[number], connection.dialect.name):
+                connection.exec_driver_sql(statement)
+            connection.execute(insert(edition).values(number=number, applied_at=at))
+
+
+def _present_edition(connection: Connection) -> int:
+    if not inspect(connection).has_table("edition"):
+        connection.exec_driver_sql(_EDITION_TABLE)
+        return 0
+    return max(connection.scalars(select(edition.c.number)), default=0)
+
+
+def _editions() -> dict[int, str]:
+    folder = files("codex_control_plane_mcp.store") / "migrations"
+    return {
+        int(file.name.partition("_")[0]): file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    }
+
+
+def _statements(text: str, dialect: str) -> list[str]:
+    """The statements of one file. `/*sqlite ... */` is for SQLite only; no literal holds `;`."""
+    if dialect == "sqlite":
+        text = text.replace("/*sqlite", "").replace("*/", "")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]

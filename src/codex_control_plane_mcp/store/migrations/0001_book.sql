@@ -1,0 +1,134 @@
+-- The book, first edition. Portable SQL: SQLite and PostgreSQL read the same text.
+-- Moments are milliseconds since 1970 (UTC). JSON is text.
+
+CREATE TABLE operations (
+    id                  TEXT NOT NULL PRIMARY KEY,
+    type                TEXT NOT NULL,
+    request             TEXT NOT NULL,
+    client_request_id   TEXT,
+    payload_hash        TEXT NOT NULL,
+    prompt_key          TEXT,
+    project_id          TEXT NOT NULL,
+    cwd                 TEXT NOT NULL,
+    agent_id            TEXT,
+    priority            TEXT NOT NULL CHECK (priority IN ('low', 'normal', 'high')),
+    sandbox             TEXT NOT NULL,
+    status              TEXT NOT NULL CHECK (status IN (
+        'queued', 'starting_thread', 'starting_turn', 'running',
+        'waiting_for_approval', 'waiting_for_user_input',
+        'completed', 'failed', 'interrupted', 'cancelled', 'unknown_after_app_server_exit')),
+    created_at          BIGINT NOT NULL,
+    updated_at          BIGINT NOT NULL,
+    started_at          BIGINT,
+    completed_at        BIGINT,
+    thread_id           TEXT,
+    turn_id             TEXT,
+    app_server_id       TEXT,
+    intent_attempt      INTEGER,
+    intent_message_id   TEXT,
+    intent_last_turn_id TEXT,
+    policy              TEXT,
+    report_text         TEXT,
+    report_turn_id      TEXT,
+    trouble_code        TEXT,
+    trouble_message     TEXT,
+    token_usage         TEXT,
+    heard_at            BIGINT,
+    last_seq            BIGINT NOT NULL,
+    status_seq          BIGINT NOT NULL,
+    generation          BIGINT NOT NULL,
+
+    -- Ended, and only then, it has its end.
+    CHECK ((completed_at IS NOT NULL) = (status IN (
+        'completed', 'failed', 'interrupted', 'cancelled', 'unknown_after_app_server_exit'))),
+    -- Nobody runs a turn that Codex has not accepted.
+    CHECK (turn_id IS NOT NULL OR status NOT IN (
+        'running', 'waiting_for_approval', 'waiting_for_user_input', 'completed', 'interrupted')),
+    -- A turn is asked for only with the intent on record.
+    CHECK (turn_id IS NULL OR intent_message_id IS NOT NULL),
+    -- A completed operation has its report.
+    CHECK (status <> 'completed' OR report_text IS NOT NULL),
+    CHECK (status_seq <= last_seq)
+);
+
+CREATE UNIQUE INDEX operations_by_client_request ON operations (client_request_id)
+    WHERE client_request_id IS NOT NULL;
+CREATE UNIQUE INDEX operations_same_prompt ON operations (prompt_key)
+    WHERE prompt_key IS NOT NULL AND completed_at IS NULL;
+CREATE UNIQUE INDEX operations_one_turn_a_thread ON operations (thread_id)
+    WHERE thread_id IS NOT NULL AND completed_at IS NULL AND started_at IS NOT NULL;
+CREATE INDEX operations_unfinished ON operations (status, created_at)
+    WHERE completed_at IS NULL;
+CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
+CREATE INDEX operations_by_project ON operations (project_id, created_at);
+CREATE INDEX operations_newest ON operations (updated_at);
+
+CREATE TABLE journal (
+    operation_id TEXT NOT NULL REFERENCES operations (id),
+    seq          BIGINT NOT NULL,
+    at           BIGINT NOT NULL,
+    category     TEXT NOT NULL,
+    text         TEXT NOT NULL,
+    item_id      TEXT,
+    PRIMARY KEY (operation_id, seq)
+) /*sqlite WITHOUT ROWID */;
+
+CREATE TABLE interactions (
+    id            TEXT NOT NULL PRIMARY KEY,
+    operation_id  TEXT NOT NULL REFERENCES operations (id),
+    app_server_id TEXT NOT NULL,
+    request_id    TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    method        TEXT NOT NULL,
+    thread_id     TEXT NOT NULL,
+    turn_id       TEXT,
+    item_id       TEXT,
+    asked         TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN (
+        'pending', 'answered', 'auto_declined', 'expired', 'withdrawn')),
+    created_at    BIGINT NOT NULL,
+    expires_at    BIGINT,
+    closed_at     BIGINT,
+    answered_by   TEXT,
+    answered_at   BIGINT,
+    answer        TEXT,
+    CHECK ((closed_at IS NOT NULL) = (status <> 'pending'))
+);
+
+-- Request ids are small integers that start anew with each app-server process.
+CREATE UNIQUE INDEX interactions_by_request
+    ON interactions (operation_id, app_server_id, request_id);
+CREATE INDEX interactions_open ON interactions (created_at, id) WHERE closed_at IS NULL;
+CREATE INDEX interactions_newest ON interactions (created_at, id);
+
+CREATE TABLE wishes (
+    id             TEXT NOT NULL PRIMARY KEY,
+    operation_id   TEXT NOT NULL REFERENCES operations (id),
+    kind           TEXT NOT NULL CHECK (kind IN ('answer', 'cancel')),
+    interaction_id TEXT REFERENCES interactions (id),
+    payload        TEXT NOT NULL,
+    made_by        TEXT NOT NULL,
+    created_at     BIGINT NOT NULL,
+    sent_at        BIGINT,
+    done_at        BIGINT,
+    outcome        TEXT,
+    CHECK ((interaction_id IS NOT NULL) = (kind = 'answer')),
+    CHECK ((done_at IS NULL) = (outcome IS NULL))
+);
+
+-- The first answer wins; one that could not be delivered makes room for another.
+CREATE UNIQUE INDEX wishes_one_answer ON wishes (interaction_id)
+    WHERE interaction_id IS NOT NULL AND (outcome IS NULL OR outcome = 'done');
+CREATE UNIQUE INDEX wishes_one_cancel ON wishes (operation_id)
+    WHERE kind = 'cancel' AND done_at IS NULL;
+CREATE INDEX wishes_open ON wishes (created_at, id) WHERE done_at IS NULL;
+
+CREATE TABLE workers (
+    id           TEXT NOT NULL PRIMARY KEY,
+    generation   BIGINT NOT NULL UNIQUE,
+    pid          BIGINT NOT NULL,
+    version      TEXT NOT NULL,
+    started_at   BIGINT NOT NULL,
+    heartbeat_at BIGINT NOT NULL,
+    left_at      BIGINT
+);

@@ -1,0 +1,423 @@
+"""The pen: the only code that makes an operation, moves it, or writes its journal.
+
+A state never changes without its journal entry, nor outside the transition table, nor by a worker
+whose generation is not the one on record: all three in one UPDATE and one transaction.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.ids import (
+    NOBODY,
+    AppServerId,
+    Generation,
+    OperationId,
+    ProjectId,
+    ThreadId,
+    TurnId,
+)
+from codex_control_plane_mcp.model.journal import Category, Entry
+from codex_control_plane_mcp.model.operation import (
+    Adopted,
+    Claimed,
+    Fact,
+    Intent,
+    Operation,
+    Policy,
+    Report,
+    Status,
+    TokenUsage,
+    Trouble,
+    apply,
+    sentence,
+)
+from codex_control_plane_mcp.model.policy import Sandbox
+from codex_control_plane_mcp.model.request import (
+    Priority,
+    Submission,
+    payload_hash,
+    prompt_key,
+    request_from_json,
+    request_to_json,
+)
+from codex_control_plane_mcp.model.schedule import Job, Limits, Verdict, decide
+from codex_control_plane_mcp.redact import redact
+from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.schema import journal, operations
+
+_Row: TypeAlias = Row[Any]
+
+#: Partial indexes are used only when their condition stands in the query to the letter.
+_UNFINISHED = operations.c.completed_at.is_(None)
+_QUEUED: ColumnElement[bool] = literal_column("status = 'queued'")
+_NOT_QUEUED: ColumnElement[bool] = literal_column("status <> 'queued'")
+
+
+class Fenced(Exception):
+    """The row is no longer ours to write: another worker has taken over, or it has ended."""
+
+
+# --- Making ------------------------------------------------------------------------------------
+
+
+def insert_operation(
+    writing: Writing, operation_id: OperationId, submission: Submission
+) -> Operation:
+    """Put a submission into the queue. Who asks twice is the desk's question, not the pen's."""
+    request = submission.request
+    operation = Operation(
+        id=operation_id,
+        request=request,
+        client_request_id=submission.client_request_id,
+        agent_id=submission.agent_id,
+        priority=submission.priority.value,
+        created_at=writing.now,
+        updated_at=writing.now,
+        thread_id=getattr(request, "thread_id", None),
+        last_seq=1,
+        status_seq=1,
+    )
+    writing.connection.execute(
+        insert(operations).values(
+            type=request.type.value,
+            request=json.dumps(request_to_json(request), ensure_ascii=True),
+            payload_hash=payload_hash(submission),
+            prompt_key=prompt_key(submission),
+            project_id=request.project_id,
+            cwd=request.cwd,
+            sandbox=request.options.sandbox.value,
+            **_columns(operation),
+        )
+    )
+    _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
+    writing.touched.add(operation_id)
+    return operation
+
+
+def try_insert(
+    writing: Writing, operation_id: OperationId, submission: Submission
+) -> Operation | None:
+    """`insert_operation`, or None where a submission made at the same moment by another process
+    has the `client_request_id` or the prompt already: then it can be seen now."""
+    try:
+        with writing.connection.begin_nested():
+            return insert_operation(writing, operation_id, submission)
+    except IntegrityError:
+        return None
+
+
+# --- Moving ------------------------------------------------------------------------------------
+
+
+def record(
+    writing: Writing,
+    operation: Operation,
+    *facts: Fact,
+    entries: Sequence[Entry] = (),
+    heard: bool = False,
+    token_usage: TokenUsage | None = None,
+) -> Operation:
+    """Write down what happened to `operation`: facts (each with a journal entry) and `entries`.
+
+    `operation` is what the caller last saw; its generation is the fence. Journal entries come
+    before the facts: they happened earlier. `heard` says that Codex gave a sign of life.
+
+    Raises Fenced when the row has moved on without the caller, IllegalTransition when the table
+    does not allow a fact.
+    """
+    moved = operation
+    lines = [_redacted(entry) for entry in entries]
+    status_seq = operation.status_seq
+    for fact in facts:
+        before = moved.status
+        moved = apply(moved, fact, writing.now)
+        lines.append(Entry(Category.STATE, redact(sentence(fact))))
+        if moved.status is not before:
+            status_seq = operation.last_seq + len(lines)
+    moved = replace(
+        moved,
+        last_seq=operation.last_seq + len(lines),
+        status_seq=status_seq,
+        updated_at=max(writing.now, operation.updated_at),
+        heard_at=writing.now if heard else moved.heard_at,
+        token_usage=token_usage or moved.token_usage,
+    )
+    changed = writing.connection.execute(
+        update(operations)
+        .where(
+            operations.c.id == operation.id,
+            operations.c.generation == operation.generation,
+            operations.c.status == operation.status.value,
+            operations.c.last_seq == operation.last_seq,
+        )
+        .values(**_columns(moved))
+    )
+    if changed.rowcount != 1:
+        raise Fenced(operation.id)
+    _write_journal(writing, operation.id, operation.last_seq + 1, lines)
+    writing.touched.add(operation.id)
+    return moved
+
+
+def claim(writing: Writing, generation: Generation, limits: Limits) -> Verdict:
+    """Take from the queue what may start now, for the worker of `generation`."""
+    connection = writing.connection
+    verdict = decide(queued_jobs(connection), active_jobs(connection), limits)
+    for operation_id in verdict.start:
+        operation = get(connection, operation_id)
+        if operation is not None:
+            record(writing, operation, Claimed(generation))
+    return verdict
+
+
+def adopt(writing: Writing, generation: Generation) -> list[Operation]:
+    """Take over everything unfinished that an earlier generation had claimed."""
+    rows = writing.connection.execute(
+        _SELECT.where(_UNFINISHED, _NOT_QUEUED, operations.c.generation < generation)
+    )
+    return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
+
+
+def _write_journal(
+    writing: Writing, operation_id: OperationId, first_seq: int, entries: Sequence[Entry]
+) -> None:
+    if entries:
+        writing.connection.execute(
+            insert(journal),
+            [
+                {
+                    "operation_id": operation_id,
+                    "seq": seq,
+                    "at": writing.now,
+                    "category": entry.category.value,
+                    "text": entry.text,
+                    "item_id": entry.item_id,
+                }
+                for seq, entry in enumerate(entries, first_seq)
+            ],
+        )
+
+
+def _redacted(entry: Entry) -> Entry:
+    return replace(entry, text=redact(entry.text))
+
+
+# --- Reading -----------------------------------------------------------------------------------
+
+
+def get(connection: Connection, operation_id: OperationId) -> Operation | None:
+    return _one(connection, _SELECT.where(operations.c.id == operation_id))
+
+
+def by_client_request(
+    connection: Connection, client_request_id: str
+) -> tuple[Operation, str] | None:
+    """The operation that this `client_request_id` made, and the hash of its payload."""
+    row = connection.execute(
+        _SELECT.where(operations.c.client_request_id == client_request_id)
+    ).one_or_none()
+    return None if row is None else (_operation(row), row.payload_hash)
+
+
+def unfinished_with_prompt(connection: Connection, key: str) -> Operation | None:
+    return _one(connection, _SELECT.where(operations.c.prompt_key == key, _UNFINISHED))
+
+
+def by_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> Operation | None:
+    return _one(
+        connection,
+        _SELECT.where(operations.c.thread_id == thread_id, operations.c.turn_id == turn_id)
+        .order_by(operations.c.created_at.desc())
+        .limit(1),
+    )
+
+
+def newest_in_thread(connection: Connection, thread_id: ThreadId) -> Operation | None:
+    """The operation that last touched a thread: it knows where the thread works."""
+    return _one(
+        connection,
+        _SELECT.where(operations.c.thread_id == thread_id)
+        .order_by(operations.c.created_at.desc())
+        .limit(1),
+    )
+
+
+def many(connection: Connection, ids: Sequence[OperationId]) -> list[Operation]:
+    """Those of `ids` that exist, in the order given."""
+    rows = connection.execute(_SELECT.where(operations.c.id.in_(ids)))
+    found = {row.id: _operation(row) for row in rows}
+    return [found[id_] for id_ in ids if id_ in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an operation has come; a change of it is worth waking somebody."""
+
+    status: Status
+    last_seq: int
+    status_seq: int
+
+
+def marks(connection: Connection, ids: Sequence[OperationId]) -> dict[OperationId, Mark]:
+    """The marks of those of `ids` that exist: a few columns, for those who only wait."""
+    columns = operations.c
+    rows = connection.execute(
+        select(columns.id, columns.status, columns.last_seq, columns.status_seq).where(
+            columns.id.in_(ids)
+        )
+    )
+    return {row.id: Mark(Status(row.status), row.last_seq, row.status_seq) for row in rows}
+
+
+def unfinished(connection: Connection) -> list[Operation]:
+    rows = connection.execute(_SELECT.where(_UNFINISHED).order_by(operations.c.created_at))
+    return [_operation(row) for row in rows]
+
+
+def recent_troubles(connection: Connection, limit: int) -> list[Operation]:
+    """The operations that last ended badly, newest first."""
+    rows = connection.execute(
+        _SELECT.where(operations.c.trouble_code.is_not(None))
+        .order_by(operations.c.updated_at.desc())
+        .limit(limit)
+    )
+    return [_operation(row) for row in rows]
+
+
+def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
+    """Every project that had an operation: id, folder, when it was last touched."""
+    newest = (
+        select(operations.c.project_id, operations.c.cwd, operations.c.updated_at)
+        .order_by(operations.c.updated_at.desc())
+        .limit(1000)
+    )
+    found: dict[str, tuple[ProjectId, str, Moment]] = {}
+    for row in connection.execute(newest):
+        found.setdefault(row.project_id, (row.project_id, row.cwd, row.updated_at))
+    return list(found.values())
+
+
+def queued_jobs(connection: Connection) -> list[Job]:
+    return [_job(row) for row in connection.execute(_JOBS.where(_UNFINISHED, _QUEUED))]
+
+
+def active_jobs(connection: Connection) -> list[Job]:
+    return [_job(row) for row in connection.execute(_JOBS.where(_UNFINISHED, _NOT_QUEUED))]
+
+
+_SELECT: Select[Any] = select(operations)
+_JOBS: Select[Any] = select(
+    operations.c.id,
+    operations.c.project_id,
+    operations.c.agent_id,
+    operations.c.thread_id,
+    operations.c.sandbox,
+    operations.c.priority,
+    operations.c.created_at,
+)
+
+
+def _one(connection: Connection, query: Select[Any]) -> Operation | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _operation(row)
+
+
+def _job(row: _Row) -> Job:
+    return Job(
+        id=row.id,
+        project_id=row.project_id,
+        agent_id=row.agent_id,
+        thread_id=row.thread_id,
+        sandbox=Sandbox(row.sandbox),
+        priority=Priority(row.priority),
+        created_at=row.created_at,
+    )
+
+
+# --- Rows and values ---------------------------------------------------------------------------
+
+
+def _columns(operation: Operation) -> dict[str, object]:
+    """What may change in the life of an operation, and its names. The request never changes."""
+    intent, report, trouble = operation.intent, operation.report, operation.trouble
+    return {
+        "id": operation.id,
+        "client_request_id": operation.client_request_id,
+        "agent_id": operation.agent_id,
+        "priority": operation.priority,
+        "status": operation.status.value,
+        "created_at": operation.created_at,
+        "updated_at": operation.updated_at,
+        "started_at": operation.started_at,
+        "completed_at": operation.completed_at,
+        "thread_id": operation.thread_id,
+        "turn_id": operation.turn_id,
+        "app_server_id": operation.app_server_id,
+        "intent_attempt": intent and intent.attempt,
+        "intent_message_id": intent and intent.client_message_id,
+        "intent_last_turn_id": intent and intent.last_turn_id,
+        "policy": _dumped(operation.policy),
+        "report_text": report and redact(report.text),
+        "report_turn_id": report and report.turn_id,
+        "trouble_code": trouble and trouble.code,
+        "trouble_message": trouble and redact(trouble.message),
+        "token_usage": _dumped(operation.token_usage),
+        "heard_at": operation.heard_at,
+        "last_seq": operation.last_seq,
+        "status_seq": operation.status_seq,
+        "generation": operation.generation,
+    }
+
+
+def _operation(row: _Row) -> Operation:
+    return Operation(
+        id=row.id,
+        request=request_from_json(json.loads(row.request)),
+        client_request_id=row.client_request_id,
+        agent_id=row.agent_id,
+        priority=row.priority,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        status=Status(row.status),
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        thread_id=row.thread_id,
+        turn_id=row.turn_id,
+        app_server_id=AppServerId(row.app_server_id) if row.app_server_id else None,
+        intent=_intent(row),
+        policy=Policy(**json.loads(row.policy)) if row.policy else None,
+        report=None if row.report_text is None else Report(row.report_text, row.report_turn_id),
+        trouble=None
+        if row.trouble_code is None
+        else Trouble(row.trouble_code, row.trouble_message),
+        token_usage=TokenUsage(**json.loads(row.token_usage)) if row.token_usage else None,
+        heard_at=row.heard_at,
+        last_seq=row.last_seq,
+        status_seq=row.status_seq,
+        generation=Generation(row.generation) if row.generation else NOBODY,
+    )
+
+
+def _intent(row: _Row) -> Intent | None:
+    if row.intent_attempt is None:
+        return None
+    return Intent(row.intent_attempt, row.intent_message_id, row.intent_last_turn_id)
+
+
+def _dumped(value: Policy | TokenUsage | None) -> str | None:
+    return None if value is None else json.dumps(asdict(value), separators=(",", ":"))

@@ -1,0 +1,109 @@
+"""The tables as SQLAlchemy sees them. The migrations make them; a test compares the two."""
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("client_request_id", Text),
+    Column("payload_hash", Text, nullable=False),
+    Column("prompt_key", Text),
+    Column("project_id", Text, nullable=False),
+    Column("cwd", Text, nullable=False),
+    Column("agent_id", Text),
+    Column("priority", Text, nullable=False),
+    Column("sandbox", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("thread_id", Text),
+    Column("turn_id", Text),
+    Column("app_server_id", Text),
+    Column("intent_attempt", Integer),
+    Column("intent_message_id", Text),
+    Column("intent_last_turn_id", Text),
+    Column("policy", Text),
+    Column("report_text", Text),
+    Column("report_turn_id", Text),
+    Column("trouble_code", Text),
+    Column("trouble_message", Text),
+    Column("token_usage", Text),
+    Column("heard_at", BigInteger),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("status_seq", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("operation_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("item_id", Text),
+)
+
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operation_id", Text, nullable=False),
+    Column("app_server_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("thread_id", Text, nullable=False),
+    Column("turn_id", Text),
+    Column("item_id", Text),
+    Column("asked", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("closed_at", BigInteger),
+    Column("answered_by", Text),
+    Column("answered_at", BigInteger),
+    Column("answer", Text),
+)
+
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operation_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("interaction_id", Text),
+    Column("payload", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("done_at", BigInteger),
+    Column("outcome", Text),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("left_at", BigInteger),
+)
+
+edition = Table(
+    "edition",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("applied_at", BigInteger, nullable=False),
+)

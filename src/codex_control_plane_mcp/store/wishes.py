@@ -1,0 +1,149 @@
+"""What doors want of a running operation: an answer to Codex, or its end.
+
+The desk makes a wish, the workshop takes it up, acts, and says what came of it.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.ids import InteractionId, OperationId, new_wish_id
+from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.schema import wishes
+
+
+class WishKind(StrEnum):
+    ANSWER = "answer"
+    CANCEL = "cancel"
+
+
+class Outcome(StrEnum):
+    #: Codex got it.
+    DONE = "done"
+    #: There was nothing left to do it to.
+    MOOT = "moot"
+    #: Codex would not have it.
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    id: str
+    operation_id: OperationId
+    kind: WishKind
+    interaction_id: InteractionId | None
+    #: The answer as JSON data; empty for a cancel. Once an answer is delivered it is emptied, for
+    #: it may hold a secret: the interaction keeps what may be kept.
+    payload: object
+    made_by: str
+    created_at: Moment
+    #: When it was about to be sent to Codex. Stored before it is sent: it may have arrived.
+    sent_at: Moment | None
+
+
+def wish_answer(
+    writing: Writing,
+    operation_id: OperationId,
+    interaction_id: InteractionId,
+    payload: object,
+    made_by: str,
+) -> bool:
+    """Store the answer somebody gave; False when another answer was first."""
+    return _insert(writing, operation_id, WishKind.ANSWER, interaction_id, payload, made_by)
+
+
+def wish_cancel(writing: Writing, operation_id: OperationId, made_by: str) -> bool:
+    """Store that somebody wants it to end; False when somebody already does."""
+    return _insert(writing, operation_id, WishKind.CANCEL, None, {}, made_by)
+
+
+def about_to_send(writing: Writing, wish: Wish) -> None:
+    """Say that a wish is on its way, before it is: after a crash it may or may not have arrived."""
+    writing.connection.execute(
+        update(wishes).where(wishes.c.id == wish.id).values(sent_at=writing.now)
+    )
+
+
+def fulfil(writing: Writing, wish: Wish, outcome: Outcome) -> None:
+    """Say what came of a wish."""
+    writing.connection.execute(
+        update(wishes)
+        .where(wishes.c.id == wish.id, wishes.c.done_at.is_(None))
+        .values(done_at=writing.now, outcome=outcome.value, payload="{}")
+    )
+    writing.touched.add(wish.operation_id)
+
+
+def open_wishes(connection: Connection, operation_id: OperationId | None = None) -> list[Wish]:
+    """Wishes not yet fulfilled, oldest first."""
+    query = select(wishes).where(wishes.c.done_at.is_(None))
+    if operation_id is not None:
+        query = query.where(wishes.c.operation_id == operation_id)
+    return [
+        Wish(
+            id=row.id,
+            operation_id=row.operation_id,
+            kind=WishKind(row.kind),
+            interaction_id=row.interaction_id,
+            payload=json.loads(row.payload),
+            made_by=row.made_by,
+            created_at=row.created_at,
+            sent_at=row.sent_at,
+        )
+        for row in connection.execute(query.order_by(wishes.c.created_at, wishes.c.id))
+    ]
+
+
+def newest_answer(
+    connection: Connection, interaction_id: InteractionId
+) -> tuple[str, Outcome | None] | None:
+    """Who last answered an interaction, and what came of it; None while nobody has."""
+    row = connection.execute(
+        select(wishes.c.made_by, wishes.c.outcome)
+        .where(wishes.c.interaction_id == interaction_id)
+        .order_by(wishes.c.created_at.desc(), wishes.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.made_by, Outcome(row.outcome) if row.outcome else None)
+
+
+def answers_on_their_way(connection: Connection) -> frozenset[InteractionId]:
+    """Interactions that somebody has answered and Codex has not got yet."""
+    return frozenset(
+        connection.scalars(
+            select(wishes.c.interaction_id).where(
+                wishes.c.done_at.is_(None), wishes.c.interaction_id.is_not(None)
+            )
+        )
+    )
+
+
+def _insert(
+    writing: Writing,
+    operation_id: OperationId,
+    kind: WishKind,
+    interaction_id: InteractionId | None,
+    payload: object,
+    made_by: str,
+) -> bool:
+    try:
+        with writing.connection.begin_nested():
+            writing.connection.execute(
+                insert(wishes).values(
+                    id=new_wish_id(writing.now),
+                    operation_id=operation_id,
+                    kind=kind.value,
+                    interaction_id=interaction_id,
+                    payload=json.dumps(payload),
+                    made_by=made_by,
+                    created_at=writing.now,
+                )
+            )
+    except IntegrityError:
+        return False
+    writing.touched.add(operation_id)
+    return True

@@ -1,0 +1,63 @@
+"""Who owns the book: each worker that takes over gets the next generation."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.ids import Generation
+from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.schema import workers
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One owner of the book, past or present."""
+
+    id: str
+    generation: Generation
+    pid: int
+    version: str
+    started_at: Moment
+    heartbeat_at: Moment
+    left_at: Moment | None
+
+
+def enter(writing: Writing, worker_id: str, pid: int, version: str) -> Generation:
+    """Become the owner. Whoever owned it before is fenced off from now on."""
+    latest = writing.connection.scalar(select(func.max(workers.c.generation)))
+    generation = Generation((latest or 0) + 1)
+    writing.connection.execute(
+        insert(workers).values(
+            id=worker_id,
+            generation=generation,
+            pid=pid,
+            version=version,
+            started_at=writing.now,
+            heartbeat_at=writing.now,
+        )
+    )
+    return generation
+
+
+def beat(writing: Writing, generation: Generation) -> None:
+    """Say that the worker of `generation` lives."""
+    writing.connection.execute(
+        update(workers).where(workers.c.generation == generation).values(heartbeat_at=writing.now)
+    )
+
+
+def leave(writing: Writing, generation: Generation) -> None:
+    """Say that the worker of `generation` went in peace."""
+    writing.connection.execute(
+        update(workers)
+        .where(workers.c.generation == generation)
+        .values(heartbeat_at=writing.now, left_at=writing.now)
+    )
+
+
+def latest(connection: Connection) -> Worker | None:
+    """The present owner, or the last one if none is present."""
+    query = select(workers).order_by(workers.c.generation.desc()).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else Worker(**row)
