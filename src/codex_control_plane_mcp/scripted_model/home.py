@@ -5,6 +5,7 @@ Codex's own. No account, key or existing configuration is read.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 PROVIDER = "scripted"
@@ -68,7 +69,7 @@ plugins = false
 remote_plugin = false
 tool_suggest = false
 shell_snapshot = false
-"""
+{features}"""
 
 
 def write_codex_home(
@@ -78,12 +79,13 @@ def write_codex_home(
     *,
     request_max_retries: int = 0,
     stream_max_retries: int = 0,
+    features: Sequence[str] = (),
     more_config: str = "",
 ) -> Path:
     """Make `folder` a CODEX_HOME for the model at `base_url` (its root, as `serving` gives it).
 
-    `more_config` is added at the end, so it holds TOML tables, for example `[mcp_servers.x]`.
-    Returns the folder.
+    `features` are flags of Codex to switch on. `more_config` is added at the end, so it holds TOML
+    tables, for example `[mcp_servers.x]`. Returns the folder.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalog = folder.resolve() / "scripted-models.json"
@@ -96,6 +98,7 @@ def write_codex_home(
         base_url=_toml(f"{base_url.rstrip('/')}/v1"),
         request_max_retries=request_max_retries,
         stream_max_retries=stream_max_retries,
+        features="".join(f"{name} = true\n" for name in features),
     )
     (folder / "config.toml").write_text(f"{config}\n{more_config}", encoding="utf-8")
     return folder
