@@ -1,0 +1,99 @@
+"""`app-server.json`: which app-server is ours, for whoever comes after us.
+
+Written before the process is started, without a pid, and again with it: whoever finds the first
+form knows the address at which an orphan may listen. Private to this user; not durable on purpose,
+since no process survives the reboot that would lose it.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from codex_control_plane_mcp.processes import Identity
+
+FILE_NAME = "app-server.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    transport: Literal["unix", "ws"]
+    #: Socket path, or URL; "" while the port is not known yet.
+    address: str
+    token_file: str | None
+    binary: str
+    codex_home: str
+    process: Identity | None = None
+    version: str | None = None
+
+    def of(self, process: Identity) -> "Record":
+        return replace(self, process=process)
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record, if there is one that can be read."""
+    try:
+        raw = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        return _from_json(raw)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        # A file that cannot be read proves nothing about any process: as good as none.
+        return None
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Replace the record in one step."""
+    new = folder / f"{FILE_NAME}.new"
+    with open(new, "w", encoding="utf-8", opener=_private) as file:
+        json.dump(_to_json(record), file, indent=1)
+    new.replace(folder / FILE_NAME)
+
+
+def forget_record(folder: Path) -> None:
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _to_json(record: Record) -> dict[str, object]:
+    process = record.process
+    return {
+        "pid": process and process.pid,
+        "startedAt": process and process.started_at,
+        "transport": record.transport,
+        "address": record.address,
+        "tokenFile": record.token_file,
+        "version": record.version,
+        "binary": record.binary,
+        "codexHome": record.codex_home,
+    }
+
+
+def _from_json(raw: dict[str, object]) -> Record:
+    return Record(
+        transport="ws" if raw["transport"] == "ws" else "unix",
+        address=_text(raw["address"]),
+        token_file=_maybe_text(raw["tokenFile"]),
+        binary=_text(raw["binary"]),
+        codex_home=_text(raw["codexHome"]),
+        process=_process(raw["pid"], raw["startedAt"]),
+        version=_maybe_text(raw["version"]),
+    )
+
+
+def _process(pid: object, started_at: object) -> Identity | None:
+    if isinstance(pid, int) and isinstance(started_at, str):
+        return Identity(pid, started_at)
+    return None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _maybe_text(value: object) -> str | None:
+    return None if value is None else _text(value)

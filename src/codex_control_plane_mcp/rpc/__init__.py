@@ -1,0 +1,1 @@
+"""The telephone: JSON-RPC over any wire, without a word of Codex's."""
