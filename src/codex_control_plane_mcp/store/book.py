@@ -14,7 +14,13 @@ from sqlalchemy import Connection, Engine
 from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.store.bell import Bell
-from codex_control_plane_mcp.store.engine import READERS, open_postgres, open_sqlite, translated
+from codex_control_plane_mcp.store.engine import (
+    LOCK_WAIT_SECONDS,
+    READERS,
+    open_postgres,
+    open_sqlite,
+    translated,
+)
 from codex_control_plane_mcp.store.migrate import migrate
 
 T = TypeVar("T")
@@ -90,11 +96,18 @@ class Book:
 
 @contextmanager
 def opened(
-    where: Path | str, *, clock: Clock | None = None, threads: bool = True
+    where: Path | str,
+    *,
+    clock: Clock | None = None,
+    threads: bool = True,
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS,
 ) -> Iterator[Book]:
     """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
     present edition first."""
-    engines = open_postgres(where) if isinstance(where, str) else open_sqlite(where)
+    if isinstance(where, str):
+        engines = open_postgres(where, lock_wait_seconds)
+    else:
+        engines = open_sqlite(where, lock_wait_seconds)
     book = Book(*engines, clock=clock, threads=threads)
     try:
         book.write_now(lambda writing: migrate(writing.connection, writing.now))

@@ -5,32 +5,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, StaticPool
 
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 
 #: How long a writer waits for another process to let go of the book before it gives up.
-LOCK_WAIT_SECONDS = 8
+LOCK_WAIT_SECONDS = 8.0
 #: Readers that may look into the book at once; each holds one open file.
 READERS = 4
+#: Names the lock of `take_turns` among PostgreSQL's advisory locks.
+_TURNS = 0x636F646579
 
 
-def open_sqlite(path: Path) -> tuple[Engine, Engine]:
+def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
     """One engine to write with (one connection) and one to read with (it cannot write).
 
     The file is made with mode 0600; its folder must exist. `synchronous=FULL`: what was
-    acknowledged survives a power loss.
+    acknowledged survives a power loss. Raises StateBusy when there can be no such file.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    path.chmod(0o600)
-    url = f"sqlite:///{path}"
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise _with_advice(f"unable to open {path}: {error.strerror}") from error
+    # Not as text: a `?` or `%` in the path would lead to another file.
+    url = URL.create("sqlite", database=str(path))
     arguments = {
         "isolation_level": None,
         "check_same_thread": False,
-        "timeout": LOCK_WAIT_SECONDS,
+        "timeout": lock_wait_seconds,
         "cached_statements": 256,
     }
     writer = create_engine(url, connect_args=arguments, poolclass=StaticPool)
@@ -42,7 +48,7 @@ def open_sqlite(path: Path) -> tuple[Engine, Engine]:
     return writer, reader
 
 
-def open_postgres(url: str) -> tuple[Engine, Engine]:
+def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
     """The same for `postgresql+psycopg://…`; both may hold several connections."""
     writer = create_engine(url, pool_size=2, max_overflow=2, pool_pre_ping=True)
     reader = create_engine(
@@ -51,21 +57,36 @@ def open_postgres(url: str) -> tuple[Engine, Engine]:
         pool_pre_ping=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     )
+
+    def bound_the_wait(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        _execute(connection, f"SET lock_timeout = {round(lock_wait_seconds * 1000)}")
+        connection.commit()
+
+    event.listen(writer, "connect", bound_the_wait)
     return writer, reader
 
 
+def take_turns(connection: Connection) -> None:
+    """From here to its end no other transaction that takes turns is open. On SQLite each writer
+    is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURNS})")
+
+
 def _prepare_writer(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    _pragmas(connection, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+    _execute(
+        connection, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON"
+    )
 
 
 def _prepare_reader(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    _pragmas(connection, "query_only=ON")
+    _execute(connection, "PRAGMA query_only=ON")
 
 
-def _pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
+def _execute(connection: DBAPIConnection, *statements: str) -> None:
     cursor = connection.cursor()
-    for pragma in pragmas:
-        cursor.execute(f"PRAGMA {pragma}")
+    for statement in statements:
+        cursor.execute(statement)
     cursor.close()
 
 
@@ -87,22 +108,31 @@ def translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise _as_state_busy(error) from error
+        raise _with_advice(str(error.orig)) from error
     except DBAPIError as error:
-        # A corrupt file is a plain DatabaseError; a broken constraint has a class of its own.
+        # A damaged file, or one that is no database, is a plain DatabaseError; a broken constraint
+        # has a class of its own. A standby server of PostgreSQL calls itself read-only.
         if (
-            type(error) is DBAPIError
-            or "malformed" in str(error.orig)
+            type(error) in (DBAPIError, DatabaseError)
+            or "read-only transaction" in str(error.orig)
             or error.connection_invalidated
         ):
-            raise _as_state_busy(error) from error
+            raise _with_advice(str(error.orig)) from error
         raise
 
 
+_HELD = "another process holds the state database; try again in a few seconds"
+_FULL = "the disk is full: nothing was stored; free some space and try again"
+_READ_ONLY = "the state database cannot be written; check the permissions of its folder"
+
 _ADVICE = (
-    ("locked", "another process holds the state database; try again in a few seconds"),
-    ("full", "the disk is full: nothing was stored; free some space and try again"),
-    ("readonly", "the state database cannot be written; check the permissions of its folder"),
+    ("locked", _HELD),
+    ("lock timeout", _HELD),
+    ("full", _FULL),
+    ("no space left", _FULL),
+    ("readonly", _READ_ONLY),
+    ("read-only", _READ_ONLY),
+    ("permission denied", _READ_ONLY),
     ("unable to open", "the state database cannot be opened; check CODEX_MCP_STATE_DB"),
     ("malformed", "the state database is damaged; restore a backup or name another state file"),
     ("not a database", "CODEX_MCP_STATE_DB names a file that is not a state database"),
@@ -110,8 +140,7 @@ _ADVICE = (
 )
 
 
-def _as_state_busy(error: DBAPIError) -> ControlPlaneError:
-    reason = str(error.orig)
+def _with_advice(reason: str) -> ControlPlaneError:
     advice = next(
         (advice for hint, advice in _ADVICE if hint in reason.lower()),
         "the state database did not answer; try again",

@@ -5,6 +5,7 @@ whose generation is not the one on record: all three in one UPDATE and one trans
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
@@ -57,7 +58,9 @@ from codex_control_plane_mcp.model.request import (
 )
 from codex_control_plane_mcp.model.schedule import Job, Limits, Verdict, decide
 from codex_control_plane_mcp.redact import redact
+from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.engine import take_turns
 from codex_control_plane_mcp.store.schema import journal, operations
 
 _Row: TypeAlias = Row[Any]
@@ -141,16 +144,18 @@ def record(
     does not allow a fact.
     """
     moved = operation
-    lines = [_redacted(entry) for entry in entries]
+    lines = [_cleaned(entry) for entry in entries]
     status_seq = operation.status_seq
     for fact in facts:
         before = moved.status
         moved = apply(moved, fact, writing.now)
-        lines.append(Entry(Category.STATE, redact(sentence(fact))))
+        lines.append(_cleaned(Entry(Category.STATE, sentence(fact))))
         if moved.status is not before:
             status_seq = operation.last_seq + len(lines)
     moved = replace(
         moved,
+        report=moved.report and replace(moved.report, text=_clean(moved.report.text)),
+        trouble=moved.trouble and replace(moved.trouble, message=_clean(moved.trouble.message)),
         last_seq=operation.last_seq + len(lines),
         status_seq=status_seq,
         updated_at=max(writing.now, operation.updated_at),
@@ -175,8 +180,14 @@ def record(
 
 
 def claim(writing: Writing, generation: Generation, limits: Limits) -> Verdict:
-    """Take from the queue what may start now, for the worker of `generation`."""
+    """Take from the queue what may start now, for the worker of `generation`.
+
+    Raises Fenced when another worker owns the book by now.
+    """
     connection = writing.connection
+    # Limits span rows that no fence guards: two workers must not decide side by side.
+    take_turns(connection)
+    _must_own(connection, generation)
     verdict = decide(queued_jobs(connection), active_jobs(connection), limits)
     for operation_id in verdict.start:
         operation = get(connection, operation_id)
@@ -186,11 +197,22 @@ def claim(writing: Writing, generation: Generation, limits: Limits) -> Verdict:
 
 
 def adopt(writing: Writing, generation: Generation) -> list[Operation]:
-    """Take over everything unfinished that an earlier generation had claimed."""
+    """Take over everything unfinished that an earlier generation had claimed.
+
+    Raises Fenced when another worker owns the book by now.
+    """
+    take_turns(writing.connection)
+    _must_own(writing.connection, generation)
     rows = writing.connection.execute(
         _SELECT.where(_UNFINISHED, _NOT_QUEUED, operations.c.generation < generation)
     )
     return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
+
+
+def _must_own(connection: Connection, generation: Generation) -> None:
+    owner = workers.latest(connection)
+    if owner is None or owner.generation != generation:
+        raise Fenced(f"generation {generation} does not own the book")
 
 
 def _write_journal(
@@ -213,8 +235,17 @@ def _write_journal(
         )
 
 
-def _redacted(entry: Entry) -> Entry:
-    return replace(entry, text=redact(entry.text))
+#: PostgreSQL stores no NUL, and no database a lone surrogate. Commands print the former.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _clean(text: str) -> str:
+    """`text` as it may be stored: without secrets, and without what cannot be stored."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", redact(text))
+
+
+def _cleaned(entry: Entry) -> Entry:
+    return replace(entry, text=_clean(entry.text))
 
 
 # --- Reading -----------------------------------------------------------------------------------
@@ -372,10 +403,10 @@ def _columns(operation: Operation) -> dict[str, object]:
         "intent_message_id": intent and intent.client_message_id,
         "intent_last_turn_id": intent and intent.last_turn_id,
         "policy": _dumped(operation.policy),
-        "report_text": report and redact(report.text),
+        "report_text": report and report.text,
         "report_turn_id": report and report.turn_id,
         "trouble_code": trouble and trouble.code,
-        "trouble_message": trouble and redact(trouble.message),
+        "trouble_message": trouble and trouble.message,
         "token_usage": _dumped(operation.token_usage),
         "heard_at": operation.heard_at,
         "last_seq": operation.last_seq,

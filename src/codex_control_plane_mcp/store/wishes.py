@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp.clock import Moment
@@ -105,7 +105,12 @@ def newest_answer(
     row = connection.execute(
         select(wishes.c.made_by, wishes.c.outcome)
         .where(wishes.c.interaction_id == interaction_id)
-        .order_by(wishes.c.created_at.desc(), wishes.c.id.desc())
+        # Of those that count there is one at most; the wall clock may have stepped back since.
+        .order_by(
+            literal_column("CASE outcome WHEN 'refused' THEN 1 WHEN 'moot' THEN 1 ELSE 0 END"),
+            wishes.c.created_at.desc(),
+            wishes.c.id.desc(),
+        )
         .limit(1)
     ).one_or_none()
     return None if row is None else (row.made_by, Outcome(row.outcome) if row.outcome else None)
