@@ -1,0 +1,125 @@
+"""An operation in somebody's hands: what it is now, and the right to write to it."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
+
+from codex_control_plane_mcp.model.ids import InteractionId
+from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
+from codex_control_plane_mcp.model.journal import Category, Entry
+from codex_control_plane_mcp.model.operation import (
+    Cancelled,
+    Fact,
+    Interrupted,
+    Operation,
+    TokenUsage,
+)
+from codex_control_plane_mcp.store import interactions, operations, wishes
+from codex_control_plane_mcp.store.book import Book, Writing
+from codex_control_plane_mcp.store.wishes import Outcome, Wish, WishKind
+
+T = TypeVar("T")
+Also: TypeAlias = Callable[[Writing], None]
+
+
+class Case:
+    """One operation, as its driver knows it. Nobody else writes to it, so it is never stale.
+
+    Every method that writes raises Fenced once another worker has taken over.
+    """
+
+    def __init__(self, operation: Operation, book: Book) -> None:
+        self.operation = operation
+        self.book = book
+
+    async def record(
+        self,
+        *facts: Fact,
+        entries: Sequence[Entry] = (),
+        heard: bool = False,
+        token_usage: TokenUsage | None = None,
+        also: Also | None = None,
+    ) -> None:
+        """Write down what happened; `also` is done in the same transaction, before it."""
+
+        def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
+            if also is not None:
+                also(writing)
+            moved = operations.record(
+                writing, operation, *facts, entries=entries, heard=heard, token_usage=token_usage
+            )
+            return moved, None
+
+        await self.write(write)
+
+    async def write(self, work: Callable[[Writing, Operation], tuple[Operation, T]]) -> T:
+        """Run `work` in one transaction; it returns the operation as it is then, and a result."""
+        self.operation, result = await self.book.write(
+            lambda writing: work(writing, self.operation)
+        )
+        return result
+
+    async def note(self, category: Category, text: str) -> None:
+        """Write one line into the journal."""
+        await self.record(entries=[Entry(category, text)])
+
+    async def end(self, fact: Fact, *, entries: Sequence[Entry] = ()) -> None:
+        """Write down how it ended. Nothing stays open behind it: questions that Codex no longer
+        waits for are withdrawn, wishes are fulfilled or moot."""
+        await self.record(
+            fact,
+            entries=entries,
+            heard=self.operation.turn_id is not None,
+            also=lambda writing: self._close_everything(writing, fact),
+        )
+
+    async def wishes(self) -> list[Wish]:
+        """What doors want of this operation."""
+        return await self.book.read(
+            lambda connection: wishes.open_wishes(connection, self.operation.id)
+        )
+
+    async def open_interactions(self) -> list[Interaction]:
+        """What Codex was last known to wait for."""
+        return await self.book.read(
+            lambda connection: interactions.open_of(connection, self.operation.id)
+        )
+
+    def _close_everything(self, writing: Writing, fact: Fact) -> None:
+        for interaction in interactions.open_of(writing.connection, self.operation.id):
+            interactions.close_interaction(writing, interaction, InteractionStatus.WITHDRAWN)
+        for wish in wishes.open_wishes(writing.connection, self.operation.id):
+            granted = wish.kind is WishKind.CANCEL and isinstance(fact, Interrupted | Cancelled)
+            wishes.fulfil(writing, wish, Outcome.DONE if granted else Outcome.MOOT)
+
+
+def close(
+    writing: Writing,
+    interaction_id: InteractionId,
+    status: InteractionStatus,
+    wish: Wish | None,
+) -> None:
+    """Close an interaction and fulfil the wish that answered it, if one did."""
+    interaction = interactions.get(writing.connection, interaction_id)
+    if interaction is None:
+        return
+    interactions.close_interaction(
+        writing,
+        interaction,
+        status,
+        answered_by=wish.made_by if wish else None,
+        answer=_without_secrets(interaction, wish.payload) if wish else None,
+    )
+    if wish is not None:
+        answered = status in (InteractionStatus.ANSWERED, InteractionStatus.AUTO_DECLINED)
+        wishes.fulfil(writing, wish, Outcome.DONE if answered else Outcome.MOOT)
+
+
+def _without_secrets(interaction: Interaction, payload: object) -> object:
+    """The answer as it may be kept: what was typed into a secret question is not."""
+    secret = {question.id for question in interaction.asked.questions if question.is_secret}
+    if not secret or not isinstance(payload, dict) or not isinstance(payload.get("answers"), dict):
+        return payload
+    kept = {
+        id_: "[redacted]" if id_ in secret else answer for id_, answer in payload["answers"].items()
+    }
+    return payload | {"answers": kept}

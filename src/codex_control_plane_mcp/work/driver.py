@@ -1,0 +1,374 @@
+"""Takes one operation from wherever it stands to its end.
+
+The same steps serve a fresh operation and one that an earlier worker left in the middle: each step
+looks at the state on record, acts, and records what came of it. Where it is not known whether an
+act reached Codex, the thread is read for evidence; nothing is ever asked twice on a guess.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+
+from codex_control_plane_mcp.codex.errors import (
+    AppServerGone,
+    AppServerUnavailable,
+    BinaryNotFound,
+    CallTimedOut,
+    CodexError,
+    OddAnswer,
+    Overloaded,
+    Refused,
+    ShuttingDown,
+    ThreadNotFound,
+)
+from codex_control_plane_mcp.codex.inbox import Inbox
+from codex_control_plane_mcp.codex.session import AppServerIdentity, CodexSession
+from codex_control_plane_mcp.codex.words.events import ConnectionLost, TurnCompleted
+from codex_control_plane_mcp.codex.words.things import ThreadInForce, Turn
+from codex_control_plane_mcp.codex.words.verbs import (
+    ListTurns,
+    ResumeThread,
+    StartThread,
+    StartTurn,
+    Text,
+    policy_for,
+)
+from codex_control_plane_mcp.errors import AppServerUnavailable as AppServerUnavailableCode
+from codex_control_plane_mcp.errors import SendFailed
+from codex_control_plane_mcp.errors import ThreadNotFound as ThreadNotFoundCode
+from codex_control_plane_mcp.model.ids import AppServerId, ThreadId, TurnId
+from codex_control_plane_mcp.model.journal import Category, Entry
+from codex_control_plane_mcp.model.operation import (
+    WITH_TURN,
+    Cancelled,
+    Failed,
+    Operation,
+    OwnerChanged,
+    Policy,
+    Status,
+    ThreadBound,
+    ThreadLost,
+    Trouble,
+    TurnAccepted,
+    TurnIntended,
+)
+from codex_control_plane_mcp.model.request import SendMessage, StartChat
+from codex_control_plane_mcp.store.book import Book
+from codex_control_plane_mcp.store.wishes import WishKind
+from codex_control_plane_mcp.work.case import Case
+from codex_control_plane_mcp.work.evidence import find_turn
+from codex_control_plane_mcp.work.follower import Follower
+from codex_control_plane_mcp.work.line import Line
+
+logger = logging.getLogger(__name__)
+
+#: Between two attempts to reach Codex: doubled each time, up to the second.
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 20.0
+#: So often an operation without a turn is tried again before it fails: about a minute. Nothing was
+#: asked of Codex yet, so failing is the truth and loses nothing.
+STARTS_TRIED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every driver works with."""
+
+    book: Book
+    line: Line
+    #: Whether the process that this app-server id names has ended, provably.
+    is_gone: Callable[[AppServerId], bool]
+    approval_seconds: float | None = None
+
+
+class Driver:
+    """Drives one operation. The only one who writes to it, as long as its generation is current."""
+
+    def __init__(self, operation: Operation, tools: Tools) -> None:
+        self._case = Case(operation, tools.book)
+        self._tools = tools
+        #: The process that had the thread is gone, and another answers now.
+        self._owner_died = False
+        #: The session over which we asked for the turn or subscribed to it: nothing is in doubt.
+        self._bound_to: CodexSession | None = None
+        #: The session that still owes an answer to `turn/start`: while it is up, Codex may yet
+        #: accept that turn, however long it takes.
+        self._owes_answer: CodexSession | None = None
+
+    async def run(self) -> None:
+        """Drive to the end. Raises Fenced when another worker has taken over."""
+        failures = 0
+        while not self._operation.is_final:
+            before = self._operation.status_seq
+            try:
+                await self._advance(await self._tools.line.session())
+            except BinaryNotFound as error:
+                await self._stumbled(error, STARTS_TRIED)
+            except CodexError as error:
+                failures = 1 if self._operation.status_seq != before else failures + 1
+                await self._stumbled(error, failures)
+
+    @property
+    def _operation(self) -> Operation:
+        return self._case.operation
+
+    # --- One height: bind a thread, ask for the turn, follow it ---------------------------------
+
+    async def _advance(self, session: CodexSession) -> None:
+        if self._operation.status is Status.STARTING_THREAD:
+            if await self._is_cancelled():
+                return
+            await self._bind_thread(session)
+            if self._operation.is_final:
+                return
+        thread_id = self._thread_id()
+        await self._make_sure_of_owner(session)
+        with session.inbox(thread_id) as inbox:
+            if self._operation.status is Status.STARTING_TURN:
+                await self._ask(session, thread_id, inbox)
+            if self._operation.status in WITH_TURN:
+                await self._follow(session, inbox)
+
+    async def _bind_thread(self, session: CodexSession) -> None:
+        """Get a thread, and put the wish for a turn on record in the same breath."""
+        opened, last_turn_id = await self._open_thread(session)
+        if self._operation.is_final:
+            return
+        self._bound_to = session
+        await self._case.record(
+            ThreadBound(opened.thread.id, session.app_server.id, _policy(opened)),
+            TurnIntended(last_turn_id),
+        )
+
+    async def _open_thread(self, session: CodexSession) -> tuple[ThreadInForce, TurnId | None]:
+        """The thread, and the last turn it had; it is idle."""
+        request = self._operation.request
+        match request:
+            case StartChat():
+                return await session.start_thread(_new_thread(request)), None
+            case SendMessage(thread_id=thread_id):
+                with session.inbox(thread_id) as inbox:
+                    opened = await session.resume_thread(ResumeThread(thread_id))
+                    return opened, await self._wait_until_idle(session, thread_id, inbox)
+
+    async def _ask(self, session: CodexSession, thread_id: ThreadId, inbox: Inbox) -> None:
+        """Have Codex accept the turn: once."""
+        if self._bound_to is not session:
+            if not await self._settle_doubt(session, thread_id, inbox):
+                return
+        elif await self._is_cancelled():
+            return
+        if self._operation.status is not Status.STARTING_TURN:
+            return
+        try:
+            turn = await session.start_turn(self._turn(thread_id))
+        except (ShuttingDown, Overloaded):
+            # Codex took nothing: the next attempt may ask with an intent of its own.
+            await self._case.record(TurnIntended(self._intent_last_turn()))
+            raise
+        except Refused as error:
+            await self._case.end(Failed(Trouble(SendFailed.code, str(error))))
+        except (AppServerGone, CallTimedOut, OddAnswer) as error:
+            self._bound_to = None  # In doubt: whoever comes next looks for evidence.
+            self._owes_answer = session if isinstance(error, CallTimedOut) else None
+            raise
+        else:
+            await self._case.record(TurnAccepted(turn.id))
+            await self._name_thread(session, thread_id)
+
+    async def _settle_doubt(self, session: CodexSession, thread_id: ThreadId, inbox: Inbox) -> bool:
+        """Find out what became of the wish on record. True when it is sure that the turn has not
+        been accepted and a new wish is on record; False when the state has moved on."""
+        intent = self._operation.intent
+        try:
+            await session.resume_thread(ResumeThread(thread_id))
+        except ThreadNotFound as error:
+            await self._thread_is_lost(error)
+            return False
+        found = (
+            None
+            if intent is None
+            else await find_turn(session, self._operation.id, thread_id, intent)
+        )
+        if found is not None:
+            self._bound_to = session
+            await self._case.record(TurnAccepted(found.turn.id, found.how))
+            return False
+        if self._owes_answer is session:
+            raise StillUnanswered
+        self._bound_to = session
+        last_turn_id = await self._wait_until_idle(session, thread_id, inbox)
+        if self._operation.is_final or await self._is_cancelled():
+            return False
+        await self._case.record(TurnIntended(last_turn_id))
+        return True
+
+    async def _thread_is_lost(self, error: ThreadNotFound) -> None:
+        """Without a turn a thread is not kept: its absence proves that none was accepted."""
+        match self._operation.request:
+            case StartChat():
+                await self._case.record(ThreadLost())
+            case SendMessage():
+                await self._case.end(Failed(Trouble(ThreadNotFoundCode.code, str(error))))
+
+    async def _follow(self, session: CodexSession, inbox: Inbox) -> None:
+        follower = Follower(self._case, session, inbox, self._tools.approval_seconds)
+        subscribed = self._bound_to is session
+        self._bound_to = session
+        await follower.run(subscribed=subscribed, owner_died=self._owner_died)
+
+    # --- Particulars ----------------------------------------------------------------------------
+
+    async def _wait_until_idle(
+        self, session: CodexSession, thread_id: ThreadId, inbox: Inbox
+    ) -> TurnId | None:
+        """The newest turn of the thread, once it has ended: to ask while a turn runs (a person's,
+        in Codex itself) would not start one but steer that one."""
+        with self._case.book.bell.listening(self._operation.id, on_ring=inbox.nudge):
+            while True:
+                newest = await _newest_turn(session, thread_id)
+                if newest is None or newest.status != "inProgress" or await self._is_cancelled():
+                    break
+                await self._case.note(
+                    Category.NOTICE, f"Turn {newest.id} runs in this thread; waiting for its end."
+                )
+                await _end_of(newest.id, inbox, self._is_cancelled)
+        return None if newest is None else newest.id
+
+    async def _make_sure_of_owner(self, session: CodexSession) -> None:
+        """Only the process that had the thread, or the one after it, may be asked about it."""
+        known, present = self._operation.app_server_id, session.app_server
+        if known is None or known == present.id:
+            return
+        if not self._tools.is_gone(known):
+            raise OwnerElsewhere(known, present)
+        self._owner_died = True
+        await self._case.record(OwnerChanged(present.id))
+
+    async def _is_cancelled(self) -> bool:
+        """Whether somebody wants it to end before it began; then it has ended."""
+        if self._operation.is_final:
+            return True
+        wished = await self._case.wishes()
+        if not any(wish.kind is WishKind.CANCEL for wish in wished):
+            return False
+        await self._case.end(Cancelled())
+        return True
+
+    async def _name_thread(self, session: CodexSession, thread_id: ThreadId) -> None:
+        title = getattr(self._operation.request, "title", None)
+        if title is not None:
+            try:
+                await session.name_thread(thread_id, title)
+            except CodexError as error:
+                # A name is a nicety; the turn runs.
+                logger.warning("thread %s keeps its own name: %s", thread_id, error)
+
+    async def _stumbled(self, error: CodexError, failures: int) -> None:
+        """Codex could not be reached or would not: give up if nothing was begun, else wait."""
+        gave_up = failures >= STARTS_TRIED
+        if self._operation.status is Status.STARTING_THREAD and (gave_up or _is_hopeless(error)):
+            code = (
+                ThreadNotFoundCode.code
+                if isinstance(error, ThreadNotFound)
+                else AppServerUnavailableCode.code
+            )
+            await self._case.end(Failed(Trouble(code, str(error))))
+            return
+        if failures == 1:
+            await self._case.record(entries=(Entry(Category.NOTICE, f"Trying again: {error}"),))
+        logger.info("operation %s: %s", self._operation.id, error)
+        await anyio.sleep(min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS))
+
+    def _turn(self, thread_id: ThreadId) -> StartTurn:
+        request, intent = self._operation.request, self._operation.intent
+        assert intent is not None  # noqa: S101  # the table: `starting_turn` has its intent
+        options = request.options
+        # A new thread has its policy from `thread/start`; an old one may have had another's.
+        overrides = isinstance(request, SendMessage)
+        return StartTurn(
+            thread_id,
+            (Text(request.message),),
+            client_user_message_id=intent.client_message_id,
+            sandbox_policy=policy_for(options.sandbox.value) if overrides else None,
+            approval_policy=options.approval_policy.value if overrides else None,
+            model=options.model if overrides else None,
+            effort=options.effort,
+        )
+
+    def _thread_id(self) -> ThreadId:
+        thread_id = self._operation.thread_id
+        assert thread_id is not None  # noqa: S101  # the table: bound before anything else
+        return thread_id
+
+    def _intent_last_turn(self) -> TurnId | None:
+        return None if self._operation.intent is None else self._operation.intent.last_turn_id
+
+
+def _new_thread(request: StartChat) -> StartThread:
+    options = request.options
+    return StartThread(
+        request.cwd,
+        sandbox=options.sandbox.value,
+        approval_policy=options.approval_policy.value,
+        model=options.model,
+        ephemeral=True if request.ephemeral else None,
+    )
+
+
+def _policy(opened: ThreadInForce) -> Policy:
+    """What Codex says the thread runs with, in the public words."""
+    return Policy(
+        _SANDBOXES.get(opened.sandbox.kind, opened.sandbox.kind),
+        opened.approval_policy,
+        opened.model,
+    )
+
+
+_SANDBOXES = {
+    "readOnly": "read-only",
+    "workspaceWrite": "workspace-write",
+    "dangerFullAccess": "danger-full-access",
+}
+
+
+def _is_hopeless(error: CodexError) -> bool:
+    """Whether trying again cannot help: Codex said no to what was asked."""
+    return isinstance(error, Refused) and not isinstance(error, ShuttingDown | Overloaded)
+
+
+async def _newest_turn(session: CodexSession, thread_id: ThreadId) -> Turn | None:
+    page = await session.list_turns(ListTurns(thread_id, limit=1, items_view="notLoaded"))
+    return page.data[0] if page.data else None
+
+
+async def _end_of(turn_id: TurnId, inbox: Inbox, stop: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until Codex says that the turn ended, or `stop` says that nobody waits for it."""
+    while not await stop():
+        for said in await inbox.receive_many():
+            match said:
+                case TurnCompleted() if said.turn_id == turn_id:
+                    return
+                case ConnectionLost(reason=reason):
+                    raise AppServerGone(reason, maybe_sent=False)
+                case _:
+                    pass
+
+
+class StillUnanswered(CodexError):
+    """Codex has the request for a turn, and has neither accepted nor refused it."""
+
+    def __init__(self) -> None:
+        super().__init__("Codex has not answered turn/start yet; it is not asked a second time")
+
+
+class OwnerElsewhere(AppServerUnavailable):
+    """The app-server that has the thread is alive and is not the one we reach."""
+
+    def __init__(self, known: AppServerId, present: AppServerIdentity) -> None:
+        super().__init__(
+            f"app-server {known} has the thread and is still alive, but only {present.id} can be "
+            "reached; it is not asked, because it does not know"
+        )

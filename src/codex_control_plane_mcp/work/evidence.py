@@ -1,0 +1,73 @@
+"""Finds out whether a turn that we asked for was accepted, when nobody answered.
+
+Only the app-server that owns the thread is a witness: a second one on the same CODEX_HOME says
+`interrupted` of turns that are running well. Who the owner is, the caller has made sure of.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from codex_control_plane_mcp.codex.words.things import Page, Turn, UserMessage
+from codex_control_plane_mcp.codex.words.verbs import ListTurns
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.operation import Intent
+
+#: A turn shows up in the thread within milliseconds of its acceptance, its first message a moment
+#: later; a loaded machine needs longer. Asking too early would start a second turn.
+SETTLE_SECONDS = 2.0
+#: Turns to look at: since the intent only we have written to the thread, or one person beside us.
+TURNS_TO_READ = 20
+
+
+class Witness(Protocol):
+    """What of a session is needed here."""
+
+    async def list_turns(self, verb: ListTurns) -> Page[Turn]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The turn is there."""
+
+    turn: Turn
+    #: How we know, for the journal.
+    how: str
+
+
+async def find_turn(
+    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent
+) -> Found | None:
+    """The turn that came of `intent`; None when it surely was not accepted.
+
+    Looks twice, with time to settle between: a turn that was accepted a moment ago may not be in
+    the list yet, or be there without the message that proves whose it is.
+    """
+    found = await _look(witness, operation_id, thread_id, intent)
+    if found is None or not found.turn.items:
+        await anyio.sleep(SETTLE_SECONDS)
+        found = await _look(witness, operation_id, thread_id, intent)
+    return found
+
+
+async def _look(
+    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent
+) -> Found | None:
+    page = await witness.list_turns(
+        ListTurns(thread_id, limit=TURNS_TO_READ, items_view="full", sort_direction="desc")
+    )
+    nameless: Found | None = None
+    for turn in page.data:
+        if turn.id == intent.last_turn_id:
+            break
+        asked_by = [item.client_id for item in turn.items if isinstance(item, UserMessage)]
+        if any(_is_ours(client_id, operation_id) for client_id in asked_by):
+            return Found(turn, "it bears the message id of this operation")
+        if not asked_by and nameless is None:
+            nameless = Found(turn, "it is newer than the last turn before the request")
+    return nameless
+
+
+def _is_ours(client_id: str | None, operation_id: OperationId) -> bool:
+    return client_id is not None and client_id.partition(".")[0] == operation_id

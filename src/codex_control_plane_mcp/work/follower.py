@@ -1,0 +1,274 @@
+"""Follows a turn that Codex has accepted, to its end.
+
+One loop hears what Codex says and what doors wish, in the order it comes, and writes it down:
+questions and ends at once, the rest about once a second. How it ended is taken from Codex's own
+record of the turn, never from silence.
+"""
+
+import math
+from collections.abc import Sequence
+
+import anyio
+
+from codex_control_plane_mcp.codex.errors import AppServerGone, ThreadNotFound
+from codex_control_plane_mcp.codex.inbox import Inbox, Said
+from codex_control_plane_mcp.codex.session import CodexSession
+from codex_control_plane_mcp.codex.words.events import (
+    ConnectionLost,
+    ServerRequestResolved,
+    ThreadStatusChanged,
+    TokenUsageUpdated,
+    TurnCompleted,
+)
+from codex_control_plane_mcp.codex.words.questions import (
+    CommandApproval,
+    ElicitationRequested,
+    FileChangeApproval,
+    LegacyExecApproval,
+    LegacyPatchApproval,
+    NotOurs,
+    PermissionsApproval,
+    UserInputRequested,
+)
+from codex_control_plane_mcp.codex.words.things import AgentMessage, ProposedPlan, Turn
+from codex_control_plane_mcp.codex.words.verbs import ListTurns, ResumeThread
+from codex_control_plane_mcp.errors import AppServerUnavailable
+from codex_control_plane_mcp.model.ids import ThreadId, TurnId
+from codex_control_plane_mcp.model.journal import Category
+from codex_control_plane_mcp.model.operation import (
+    Completed,
+    Failed,
+    Interrupted,
+    Lost,
+    Report,
+    TokenUsage,
+    Trouble,
+)
+from codex_control_plane_mcp.store import journal
+from codex_control_plane_mcp.work.case import Case
+from codex_control_plane_mcp.work.questions import Questions
+from codex_control_plane_mcp.work.scribe import Scribe
+
+#: Streamed text is written down about so often. Shorter costs disk, longer patience.
+FLUSH_SECONDS = 1.0
+#: A sign of life with nothing to write (a command prints) is noted this often.
+HEARD_SECONDS = 10.0
+#: Idle without a word that the turn ended: the word is on its way, or was lost.
+IDLE_SECONDS = 2.0
+#: Turns that may have come after ours until somebody looked again.
+TURNS_TO_READ = 100
+
+
+class Follower:
+    """Follows the turn of one operation over one session."""
+
+    def __init__(
+        self, case: Case, session: CodexSession, inbox: Inbox, approval_seconds: float | None
+    ) -> None:
+        self._case = case
+        self._session = session
+        self._inbox = inbox
+        self._questions = Questions(case, session, approval_seconds)
+        self._scribe = Scribe()
+        self._usage: TokenUsage | None = None
+        self._was_heard = False
+        self._written_at = -math.inf
+        #: When to read the turn's record, because Codex says it does nothing.
+        self._look_at = math.inf
+
+    async def run(self, *, subscribed: bool, owner_died: bool) -> None:
+        """Follow to the end.
+
+        `subscribed`: this session has heard everything since the turn began. `owner_died`: the
+        process that ran the turn has gone. Raises AppServerGone when the line drops.
+        """
+        operation = self._case.operation
+        with self._case.book.bell.listening(operation.id, on_ring=self._wake):
+            if not subscribed:
+                await self._catch_up(owner_died)
+            while not self._case.operation.is_final:
+                await self._hear(await self._next())
+
+    def _wake(self) -> None:
+        self._questions.look_at_wishes()
+        self._inbox.nudge()
+
+    # --- Listening ------------------------------------------------------------------------------
+
+    async def _next(self) -> list[Said]:
+        """What Codex says next; nothing when there is something else to do."""
+        wake_at = min(self._flush_at(), self._look_at, self._questions.wake_at)
+        if wake_at == math.inf:
+            return await self._inbox.receive_many()
+        with anyio.move_on_at(wake_at):
+            return await self._inbox.receive_many()
+        return []
+
+    async def _hear(self, said: Sequence[Said]) -> None:
+        for one in said:
+            await self._hear_one(one)
+            if self._case.operation.is_final:
+                return
+        now = anyio.current_time()
+        if now >= self._flush_at():
+            await self._flush()
+        await self._questions.attend(now)
+        if now >= self._look_at:
+            await self._look()
+
+    async def _hear_one(self, said: Said) -> None:
+        if not self._is_about_our_turn(said):
+            return
+        self._was_heard = True
+        match said:
+            case ConnectionLost(reason=reason):
+                await self._flush(all_of_it=True)
+                raise AppServerGone(reason, maybe_sent=False)
+            case TurnCompleted(turn=turn):
+                await self._finish(turn)
+            case TokenUsageUpdated():
+                self._usage = _usage(said)
+            case ThreadStatusChanged(status=status):
+                idle = status.kind == "idle"
+                self._look_at = anyio.current_time() + IDLE_SECONDS if idle else math.inf
+            case ServerRequestResolved(request_id=request_id):
+                await self._questions.resolved(request_id)
+            case NotOurs():
+                pass  # The session refuses it.
+            case (
+                CommandApproval()
+                | FileChangeApproval()
+                | PermissionsApproval()
+                | UserInputRequested()
+                | ElicitationRequested()
+                | LegacyExecApproval()
+                | LegacyPatchApproval()
+            ):
+                await self._flush(all_of_it=True)
+                await self._questions.asked(said)
+            case _:
+                self._scribe.hear(said)
+
+    def _is_about_our_turn(self, said: Said) -> bool:
+        turn_id = getattr(said, "turn_id", None)
+        return turn_id is None or turn_id == self._case.operation.turn_id
+
+    # --- Writing --------------------------------------------------------------------------------
+
+    def _flush_at(self) -> float:
+        """When what was heard is to be written down."""
+        if self._scribe.has_something or self._usage is not None:
+            return self._written_at + FLUSH_SECONDS
+        if self._was_heard:
+            return self._written_at + HEARD_SECONDS
+        return math.inf
+
+    async def _flush(self, *, all_of_it: bool = False) -> None:
+        entries = self._scribe.take(all_of_it=all_of_it)
+        if entries or self._usage is not None or self._was_heard:
+            usage, self._usage = self._usage, None
+            await self._case.record(entries=entries, heard=self._was_heard, token_usage=usage)
+        self._was_heard = False
+        self._written_at = anyio.current_time()
+
+    async def _finish(self, turn: Turn) -> None:
+        """The turn is over: say so with Codex's own words."""
+        if turn.status == "completed" and turn.final_message is None and turn.items_view != "full":
+            turn = await self._read_turn() or turn
+        for item in turn.items:
+            if isinstance(item, AgentMessage | ProposedPlan):
+                self._scribe.item_completed(item)
+        if self._usage is not None:
+            await self._flush(all_of_it=True)
+        await self._case.end(_outcome(turn), entries=self._scribe.take(all_of_it=True))
+
+    # --- Reading Codex's record -----------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Codex is idle and did not say that the turn ended: read its record."""
+        self._look_at = math.inf
+        turn = await self._read_turn()
+        if turn is not None and turn.status != "inProgress":
+            await self._finish(turn)
+
+    async def _catch_up(self, owner_died: bool) -> None:
+        """Take up a turn that was not followed for a while."""
+        operation = self._case.operation
+        self._scribe = Scribe(
+            await self._case.book.read(
+                lambda connection: journal.written_lengths(connection, operation.id)
+            )
+        )
+        try:
+            await self._session.resume_thread(ResumeThread(self._thread_id))
+        except ThreadNotFound as error:
+            await self._lose(str(error))
+            return
+        turn = await self._read_turn()
+        if turn is None:
+            await self._lose(f"Codex has no record of turn {operation.turn_id}")
+        elif turn.status == "inProgress":
+            self._scribe.note(Category.GAP, "Followed again; what happened meanwhile is summed up.")
+            for item in turn.items:
+                if isinstance(item, AgentMessage | ProposedPlan):
+                    self._scribe.item_completed(item)
+            self._questions.taken_up()
+        elif turn.status == "interrupted" and owner_died:
+            await self._case.end(
+                Interrupted(
+                    Trouble(AppServerUnavailable.code, "the app-server ended during the turn")
+                ),
+                entries=self._scribe.take(all_of_it=True),
+            )
+        else:
+            await self._finish(turn)
+
+    async def _lose(self, why: str) -> None:
+        """Nobody is left who knows how it ended."""
+        await self._case.end(Lost(Trouble(AppServerUnavailable.code, why)))
+
+    async def _read_turn(self) -> Turn | None:
+        page = await self._session.list_turns(
+            ListTurns(self._thread_id, limit=TURNS_TO_READ, items_view="full")
+        )
+        return next((turn for turn in page.data if turn.id == self._turn_id), None)
+
+    @property
+    def _thread_id(self) -> ThreadId:
+        thread_id = self._case.operation.thread_id
+        assert thread_id is not None  # noqa: S101  # the table: a turn is in a thread
+        return thread_id
+
+    @property
+    def _turn_id(self) -> TurnId:
+        turn_id = self._case.operation.turn_id
+        assert turn_id is not None  # noqa: S101  # the table: followed once it is accepted
+        return turn_id
+
+
+def _outcome(turn: Turn) -> Completed | Failed | Interrupted:
+    match turn.status:
+        case "completed":
+            message = turn.final_message
+            return Completed(Report("" if message is None else message.text, turn.id))
+        case "interrupted":
+            return Interrupted()
+        case status:
+            error = turn.error
+            return Failed(
+                Trouble("CODEX_TURN_FAILED", f"Codex ended the turn: {status}")
+                if error is None
+                else Trouble(error.code or "CODEX_TURN_FAILED", error.message)
+            )
+
+
+def _usage(said: TokenUsageUpdated) -> TokenUsage:
+    total = said.total
+    return TokenUsage(
+        input=total.input_tokens,
+        cached_input=total.cached_input_tokens,
+        output=total.output_tokens,
+        reasoning_output=total.reasoning_output_tokens,
+        total=total.total_tokens,
+        context_window=said.model_context_window,
+    )
