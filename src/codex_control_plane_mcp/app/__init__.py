@@ -1,0 +1,1 @@
+"""Puts the house together: settings, book, Codex, workshop, desk, doors."""

@@ -1,0 +1,109 @@
+"""The exit stack: what the worker and the embedded mode both open, in order.
+
+settings → book → generation → Codex → workshop → desk. Closing is reading backwards.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp.app.runtime import Runtime
+from codex_control_plane_mcp.clock import SystemClock
+from codex_control_plane_mcp.codex.supervisor import Supervisor, may_be_alive
+from codex_control_plane_mcp.desk.desk import Desk, limits_of
+from codex_control_plane_mcp.model.ids import Generation
+from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store import operations, workers
+from codex_control_plane_mcp.store.book import Book, opened
+from codex_control_plane_mcp.work.workshop import Rules, Workshop
+
+logger = logging.getLogger(__name__)
+
+#: While turns run, the book is told this often that their worker lives.
+HEARTBEAT_SECONDS = 10.0
+#: Leaving, our idle app-server is waited for this long; it needs a fraction of a second.
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything open and running."""
+
+    workshop: Workshop
+    desk: Desk
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is work, running or waiting for its turn."""
+        return bool(self.workshop.active or self.workshop.queued)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Open the book as its new owner and begin to work.
+
+    The caller holds the worker lock of this state. Leaving, turns that run are left running: the
+    app-server goes on with them, and the next worker takes them up. An app-server without turns is
+    asked to end, if it is ours.
+    """
+    clock = SystemClock()
+    supervisor = Supervisor(
+        codex_home=settings.codex_home,
+        folder=app_server_folder(settings),
+        mode=settings.app_server,
+        binary=str(settings.codex_binary) if settings.codex_binary else None,
+    )
+    with opened(settings.state_db, clock=clock) as book:
+        generation = await book.write(
+            lambda writing: workers.enter(writing, uuid.uuid4().hex, os.getpid(), __version__)
+        )
+        logger.info("generation %d owns %s", generation, settings.state_db)
+        workshop = Workshop(
+            book,
+            supervisor.connect,
+            generation,
+            _rules(settings),
+            lambda id_: not may_be_alive(id_),
+        )
+        desk = Desk(book, settings, clock, Runtime(settings, supervisor, workshop))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(workshop.run)
+            tasks.start_soon(_beat, book, workshop, generation)
+            try:
+                yield House(workshop, desk)
+            finally:
+                tasks.cancel_scope.cancel()
+        await _leave(book, generation, workshop, supervisor)
+
+
+def app_server_folder(settings: Settings) -> Path:
+    """Where our app-server's record, lock and log are kept."""
+    return settings.state_db.with_name(f"{settings.state_db.name}.app-server")
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(limits_of(settings), settings.approval_response_timeout_seconds)
+
+
+async def _beat(book: Book, workshop: Workshop, generation: Generation) -> None:
+    while True:
+        if workshop.active:
+            await book.write(lambda writing: workers.beat(writing, generation))
+        await anyio.sleep(HEARTBEAT_SECONDS)
+
+
+async def _leave(
+    book: Book, generation: Generation, workshop: Workshop, supervisor: Supervisor
+) -> None:
+    with anyio.move_on_after(DRAIN_SECONDS, shield=True):
+        await book.write(lambda writing: workers.leave(writing, generation))
+        if not await book.read(operations.active_jobs):
+            await supervisor.drain(DRAIN_SECONDS)
+    logger.info("generation %d has left", generation)

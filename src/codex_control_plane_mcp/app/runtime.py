@@ -1,0 +1,53 @@
+"""Tells the desk what the rest of the house knows: it looks, and starts nothing."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from codex_control_plane_mcp.codex.binary import find_binary
+from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError
+from codex_control_plane_mcp.codex.supervisor import Supervisor
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
+from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.work.workshop import Workshop
+
+#: Codex answers in a few milliseconds; a list of projects is not worth a longer wait.
+PROJECTS_SECONDS = 2.0
+
+
+class Runtime:
+    """The desk's `RuntimeView` of one running house."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, workshop: Workshop) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._workshop = workshop
+
+    def app_server(self) -> AppServerState:
+        status = self._supervisor.status()
+        return AppServerState(
+            running=status.alive is True,
+            pid=status.process.pid if status.process and status.alive else None,
+            version=status.version,
+            transport=status.transport,
+            ownership="own" if status.owned else "shared",
+            active_turns=self._workshop.active if status.alive else None,
+        )
+
+    def codex(self) -> CodexState:
+        stated = self._settings.codex_binary
+        try:
+            return CodexState(binary=find_binary(str(stated) if stated else None))
+        except BinaryNotFound as error:
+            return CodexState(problem=str(error))
+
+    async def codex_projects(self) -> Sequence[str]:
+        session = self._workshop.line.present
+        if session is None:
+            return ()
+        try:
+            with anyio.fail_after(PROJECTS_SECONDS):
+                page = await session.list_projects()
+        except (CodexError, TimeoutError):
+            return ()
+        return tuple(path for project in page.data for path in project.roots)

@@ -1,0 +1,94 @@
+"""Serves the clients of one state until nobody needs it: the worker, once it may work."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from codex_control_plane_mcp.app.house import open_house
+from codex_control_plane_mcp.app.logs import log_to
+from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.mcp.listener import Listener
+from codex_control_plane_mcp.processes import identity_of
+from codex_control_plane_mcp.rendezvous import (
+    Descriptor,
+    choose_address,
+    withdraw,
+    write_descriptor,
+)
+from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store.operations import Fenced
+
+logger = logging.getLogger(__name__)
+
+#: The longest time between two looks at whether anybody still needs us.
+LOOK_SECONDS = 15.0
+
+
+def run(chosen: Settings, ready: Callable[[], None]) -> None:
+    """Serve until nobody has needed us for the idle time, or SIGTERM. `ready` is called once
+    clients can connect. The caller holds the worker lock."""
+    log_to(chosen.log_path or chosen.state_db.with_name(f"{chosen.state_db.name}.worker.log"))
+    try:
+        anyio.run(_serve, chosen, ready)
+    except* Fenced:
+        logger.warning("another worker owns %s now; leaving it alone", chosen.state_db)
+
+
+async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
+    state_db = str(chosen.state_db)
+    async with open_house(chosen) as house, anyio.create_task_group() as tasks:
+        listener = await _listening(house.desk, state_db, tasks)
+        with _announced(state_db, listener.descriptor):
+            ready()
+            tasks.start_soon(_told_to_leave, tasks.cancel_scope)
+            await _nobody_needs_us(lambda: bool(listener.connections or house.is_needed), chosen)
+            tasks.cancel_scope.cancel()
+
+
+async def _listening(desk: Desk, state_db: str, tasks: TaskGroup) -> Listener:
+    """Accept connections beside the state, or where its file system takes no sockets, elsewhere."""
+    listener = Listener(desk, choose_address(state_db))
+    try:
+        await tasks.start(listener.serve)
+    except OSError as error:
+        logger.warning("cannot listen beside the state (%s); trying a temporary folder", error)
+        listener = Listener(desk, choose_address(state_db, beside=False))
+        await tasks.start(listener.serve)
+    return listener
+
+
+@contextmanager
+def _announced(state_db: str, descriptor: Descriptor) -> Iterator[None]:
+    """Say where we listen, for as long as this lasts."""
+    ourselves = identity_of(os.getpid())
+    descriptor.pid = os.getpid()
+    descriptor.started_at = "" if ourselves is None else ourselves.started_at
+    write_descriptor(state_db, descriptor)
+    try:
+        yield
+    finally:
+        withdraw(state_db, descriptor)
+
+
+async def _told_to_leave(scope: anyio.CancelScope) -> None:
+    if sys.platform == "win32":
+        return  # There is no asking there, only ending.
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _nobody_needs_us(is_needed: Callable[[], bool], chosen: Settings) -> None:
+    """Return once nobody has needed us for the idle time."""
+    patience = chosen.idle_exit_seconds
+    needed_at = anyio.current_time()
+    while anyio.current_time() - needed_at < patience:
+        await anyio.sleep(min(patience / 4, LOOK_SECONDS))
+        if is_needed():
+            needed_at = anyio.current_time()

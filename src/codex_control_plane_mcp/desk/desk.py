@@ -1,0 +1,193 @@
+"""The desk itself: one method for each thing a door may want. Every door has the same one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio.lowlevel
+import anyio.to_thread
+
+from codex_control_plane_mcp import paths
+from codex_control_plane_mcp.clock import Clock
+from codex_control_plane_mcp.desk import projects, views
+from codex_control_plane_mcp.desk.health import Scope, look_around
+from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
+from codex_control_plane_mcp.desk.interrupt import Turn, end
+from codex_control_plane_mcp.desk.projects import Place, Touched
+from codex_control_plane_mcp.desk.runtime import RuntimeView
+from codex_control_plane_mcp.desk.status import Look, look, view
+from codex_control_plane_mcp.desk.submit import Task, check, enter, submission
+from codex_control_plane_mcp.desk.wait import changed, next_change
+from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.policy import is_within
+from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store.book import Book, Reading, Writing
+
+T = TypeVar("T")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The settings' limits, as the schedule wants them."""
+    return Limits(
+        everywhere=settings.max_active_turns_global,
+        per_project=settings.max_active_turns_per_project,
+        per_agent=settings.max_active_turns_per_agent,
+        writing_per_project=settings.max_active_write_turns_per_project,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Projects:
+    """Which projects to list."""
+
+    limit: int = 50
+    #: Only those below one of these folders.
+    below: tuple[str, ...] = ()
+    #: Say how each is known.
+    with_source: bool = False
+
+
+class Desk:
+    """Reception over one book. Methods raise `errors.ControlPlaneError` and nothing else that a
+    caller could mend."""
+
+    def __init__(
+        self,
+        book: Book,
+        settings: Settings,
+        clock: Clock,
+        runtime: RuntimeView,
+        *,
+        threads: bool = True,
+    ) -> None:
+        self._book = book
+        self._settings = settings
+        self._clock = clock
+        self._runtime = runtime
+        self._limits = limits_of(settings)
+        self._threads = threads
+
+    async def submit(self, task: Task) -> views.OperationView:
+        """Take a task in; when this returns, it is on the disk."""
+        check(task)
+        wanted = submission(task, await self._place(task), self._settings)
+
+        def store(writing: Writing) -> views.OperationView:
+            accepted = enter(writing, wanted)
+            return view(
+                writing.connection,
+                accepted.operation,
+                Look(operation_id=accepted.operation.id, progress_events=0),
+                self._limits,
+                writing.now,
+                idempotent=accepted.idempotent,
+            )
+
+        return await self._book.write(store)
+
+    async def status(self, wanted: Look, wait_seconds: float = 0) -> views.OperationView:
+        """How an operation stands, now or at the next change."""
+        if wait_seconds > 0:
+            await next_change(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
+        now = self._clock.now()
+        return await self._book.read(lambda reading: look(reading, wanted, self._limits, now))
+
+    async def wait(
+        self, operation_ids: Sequence[OperationId], wait_seconds: float, cursor: str | None
+    ) -> views.WaitView:
+        """Those that changed, as soon as there is one."""
+        ids = list(dict.fromkeys(operation_ids))
+        return await changed(self._book, ids, wait_seconds, cursor)
+
+    async def interactions(self, page: Page) -> views.InteractionList:
+        """Codex's questions."""
+        return await self._book.read(lambda reading: listed(reading, page))
+
+    async def answer(self, given: Given) -> views.AnswerReceipt:
+        """Answer one of them."""
+        return await answer_once(self._book, given)
+
+    async def interrupt(self, target: OperationId | Turn, by: str) -> views.InterruptReceipt:
+        """End an operation."""
+        return await end(self._book, target, by)
+
+    async def projects(self, wanted: Projects) -> views.ProjectList:
+        """Where tasks can be sent."""
+        known = await self._runtime.codex_projects()
+        touched = await self._touched()
+        found = await self._off_loop(lambda: projects.catalogue(self._settings, touched, known))
+        below = tuple(Path(paths.expand(folder)) for folder in wanted.below)
+        chosen = [one for one in found if not below or is_within(one.path, below)]
+        return views.ProjectList(
+            projects=tuple(
+                views.ProjectView(
+                    project_id=project.id,
+                    name=project.name,
+                    path=str(project.path),
+                    last_activity_at=project.last_activity_at,
+                    allowed=is_within(project.path, self._settings.roots),
+                    source=project.source if wanted.with_source else None,
+                )
+                for project in chosen[: wanted.limit]
+            ),
+            total=len(chosen),
+            advice=None if self._settings.roots else projects.NO_ROOTS,
+        )
+
+    async def health(self, scope: Scope) -> views.HealthView:
+        """Whether everything is in order."""
+        return await look_around(self._book, self._settings, self._limits, self._runtime, scope)
+
+    # --- Where a task works ----------------------------------------------------------------------
+
+    async def _place(self, task: Task) -> Place:
+        named = await self._off_loop_place(task) if task.project or task.cwd else None
+        if task.thread_id is None:
+            return named or projects.place(self._settings, [], project=None, cwd=None)
+        thread_id = ThreadId(task.thread_id)
+        newest = await self._book.read(
+            lambda reading: operations.newest_in_thread(reading, thread_id)
+        )
+        if newest is None:
+            if named is None:
+                raise InvalidArgument(
+                    "this thread is not known here yet: say where it works with project_id or cwd",
+                    field="cwd",
+                )
+            return named
+        home = Place(newest.request.cwd, newest.request.project_id)
+        if named is not None and (
+            named.project_id != home.project_id or (task.cwd and named.cwd != home.cwd)
+        ):
+            raise InvalidArgument(
+                f"this thread works in {home.cwd}: leave project_id and cwd out", field="cwd"
+            )
+        # The roots may have been narrowed since.
+        await self._off_loop(
+            lambda: projects.allowed_folder(self._settings, "the thread's cwd", home.cwd)
+        )
+        return home
+
+    async def _off_loop_place(self, task: Task) -> Place:
+        touched = await self._touched() if task.project else ()
+        return await self._off_loop(
+            lambda: projects.place(self._settings, touched, project=task.project, cwd=task.cwd)
+        )
+
+    async def _touched(self) -> Sequence[Touched]:
+        def look(reading: Reading) -> list[Touched]:
+            return [Touched(cwd, at) for _, cwd, at in operations.projects(reading)]
+
+        return await self._book.read(look)
+
+    async def _off_loop(self, call: Callable[[], T]) -> T:
+        """Run what looks at the disk in a thread, for a disk may be slow; inline where time is
+        virtual."""
+        if self._threads:
+            return await anyio.to_thread.run_sync(call)
+        await anyio.lowlevel.checkpoint()
+        return call()

@@ -1,0 +1,141 @@
+"""Is everything in order? Looks only: nothing is started, asked or repaired."""
+
+from dataclasses import dataclass
+
+from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.projects import NO_ROOTS
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
+from codex_control_plane_mcp.desk.status import found, lines
+from codex_control_plane_mcp.errors import ThreadNotFound
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store import interactions, operations, workers
+from codex_control_plane_mcp.store.book import Book, Reading
+from codex_control_plane_mcp.store.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to look at beside the whole."""
+
+    operation_id: OperationId | None = None
+    thread_id: ThreadId | None = None
+    max_recent_errors: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What the book says, in one look."""
+
+    queued: int
+    active: int
+    pending_interactions: int
+    worker: Worker | None
+    troubles: list[Operation]
+    operation: views.OperationLine | None
+
+
+async def look_around(
+    book: Book, settings: Settings, limits: Limits, runtime: RuntimeView, scope: Scope
+) -> views.HealthView:
+    """Raises OperationNotFound or ThreadNotFound for a scope that does not exist."""
+    books = await book.read(lambda reading: _look(reading, scope))
+    app_server, codex = runtime.app_server(), runtime.codex()
+    problems = _problems(settings, app_server, codex)
+    return views.HealthView(
+        overall_status=_overall(problems),
+        problems=tuple(problems),
+        active_work=views.ActiveWork(books.active, books.pending_interactions, books.queued),
+        queue=views.QueueHealth(books.queued, books.active, limits.everywhere),
+        app_server=views.AppServerHealth(
+            status=_app_server_status(app_server),
+            pid=app_server.pid,
+            version=app_server.version,
+            transport=app_server.transport,
+            ownership=app_server.ownership,
+            started_at=app_server.started_at,
+            active_turns=app_server.active_turns,
+        ),
+        codex=views.CodexHealth(None if codex.binary is None else str(codex.binary), codex.version),
+        worker=None if books.worker is None else _worker(books.worker),
+        state_database=_state_database(settings),
+        recent_errors=tuple(_error(operation) for operation in books.troubles),
+        operation=books.operation,
+    )
+
+
+def _look(reading: Reading, scope: Scope) -> _Books:
+    operation = _scoped(reading, scope)
+    return _Books(
+        queued=len(operations.queued_jobs(reading)),
+        active=len(operations.active_jobs(reading)),
+        pending_interactions=interactions.open_count(reading),
+        worker=workers.latest(reading),
+        troubles=operations.recent_troubles(reading, scope.max_recent_errors),
+        operation=None if operation is None else lines(reading, [operation])[0],
+    )
+
+
+def _scoped(reading: Reading, scope: Scope) -> Operation | None:
+    if scope.operation_id is not None:
+        return found(reading, scope.operation_id)
+    if scope.thread_id is None:
+        return None
+    operation = operations.newest_in_thread(reading, scope.thread_id)
+    if operation is None:
+        raise ThreadNotFound(
+            f"no operation of this control plane touched the thread {scope.thread_id}",
+            threadId=scope.thread_id,
+        )
+    return operation
+
+
+def _problems(
+    settings: Settings, app_server: AppServerState, codex: CodexState
+) -> list[views.Problem]:
+    problems: list[views.Problem] = []
+    if codex.problem is not None:
+        problems.append(views.Problem("broken", codex.problem))
+    if app_server.problem is not None:
+        problems.append(views.Problem("degraded", app_server.problem))
+    if not settings.roots:
+        problems.append(views.Problem("advice", NO_ROOTS))
+    return problems
+
+
+def _overall(problems: list[views.Problem]) -> str:
+    severities = {problem.severity for problem in problems}
+    return next((one for one in ("broken", "degraded") if one in severities), "healthy")
+
+
+def _app_server_status(app_server: AppServerState) -> str:
+    if app_server.running:
+        return "running"
+    return "not_started" if app_server.problem is None else "unavailable"
+
+
+def _worker(worker: Worker) -> views.WorkerHealth:
+    return views.WorkerHealth(
+        worker.pid, worker.generation, worker.version, worker.started_at, worker.heartbeat_at
+    )
+
+
+def _state_database(settings: Settings) -> views.StateDatabase:
+    try:
+        size = settings.state_db.stat().st_size
+    except OSError:
+        size = None
+    return views.StateDatabase(str(settings.state_db), size)
+
+
+def _error(operation: Operation) -> views.RecentError:
+    assert operation.trouble is not None  # noqa: S101  # that is how they were chosen
+    return views.RecentError(
+        operation.id,
+        operation.status,
+        operation.trouble.code,
+        operation.trouble.message,
+        operation.updated_at,
+    )

@@ -1,0 +1,68 @@
+"""Ends an operation on somebody's wish. What has ended already is reported, not an error."""
+
+from dataclasses import dataclass
+
+from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.status import found, last_error, next_action
+from codex_control_plane_mcp.desk.wait import until
+from codex_control_plane_mcp.errors import TurnNotFound
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId
+from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
+from codex_control_plane_mcp.store import operations, wishes
+from codex_control_plane_mcp.store.book import Book, Reading, Writing
+
+#: Codex ends a turn within a second or two; a caller is kept this long at most.
+END_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn by Codex's own names."""
+
+    thread_id: ThreadId
+    turn_id: TurnId
+
+
+async def end(book: Book, target: OperationId | Turn, by: str) -> views.InterruptReceipt:
+    """Raises OperationNotFound or TurnNotFound."""
+
+    def wish(writing: Writing) -> Operation:
+        operation = _meant(writing.connection, target)
+        if not operation.is_final:
+            wishes.wish_cancel(writing, operation.id, by)
+        return operation
+
+    before = await book.write(wish)
+    if before.is_final:
+        return _receipt(before, changed=False)
+    await until(book, [before.id], END_SECONDS, lambda now: now[before.id].status in FINAL)
+    after = await book.read(lambda reading: found(reading, before.id))
+    # A turn that reached its own end first was not changed by us.
+    return _receipt(after, changed=after.status not in (Status.COMPLETED, Status.FAILED))
+
+
+def _meant(reading: Reading, target: OperationId | Turn) -> Operation:
+    if not isinstance(target, Turn):
+        return found(reading, target)
+    operation = operations.by_turn(reading, target.thread_id, target.turn_id)
+    if operation is None:
+        raise TurnNotFound(
+            "no operation of this control plane runs that turn; give the operation_id, or the "
+            "threadId and turnId that codex_get_operation_status shows",
+            threadId=target.thread_id,
+            turnId=target.turn_id,
+        )
+    return operation
+
+
+def _receipt(operation: Operation, *, changed: bool) -> views.InterruptReceipt:
+    return views.InterruptReceipt(
+        operation_id=operation.id,
+        thread_id=operation.thread_id,
+        turn_id=operation.turn_id,
+        status=operation.status,
+        changed=changed,
+        ended=operation.is_final,
+        last_error=last_error(operation),
+        next_recommended_action=next_action(operation.status, is_asked=False),
+    )

@@ -1,0 +1,63 @@
+"""What the desk asks of the running program besides the book.
+
+The app answers from what it knows; nothing is started for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from codex_control_plane_mcp.clock import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class AppServerState:
+    """The app-server as last seen by the worker."""
+
+    running: bool
+    pid: int | None = None
+    version: str | None = None
+    #: `unix`, `websocket` or `stdio`.
+    transport: str | None = None
+    #: `own`: started by us; `shared`: Codex's own daemon.
+    ownership: str | None = None
+    started_at: Moment | None = None
+    active_turns: int | None = None
+    #: Why it is not running although it should be.
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodexState:
+    """The Codex binary that would be started."""
+
+    binary: Path | None = None
+    version: str | None = None
+    #: Why there is none, and what to do.
+    problem: str | None = None
+
+
+class RuntimeView(Protocol):
+    """Facts about the running program."""
+
+    def app_server(self) -> AppServerState: ...
+
+    def codex(self) -> CodexState: ...
+
+    async def codex_projects(self) -> Sequence[str]:
+        """Folders that Codex knows as projects; empty when it does not answer at once."""
+        ...
+
+
+class NoRuntime:
+    """Nothing runs: for tools that only look into the book, and for tests."""
+
+    def app_server(self) -> AppServerState:
+        return AppServerState(running=False)
+
+    def codex(self) -> CodexState:
+        return CodexState()
+
+    async def codex_projects(self) -> Sequence[str]:
+        return ()

@@ -1,0 +1,288 @@
+"""How an operation stands: one look into the book, as a view.
+
+A function of the book, the limits and the time. Nothing is asked of Codex, nothing is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codex_control_plane_mcp.clock import Moment, seconds_between
+from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.interactions import show
+from codex_control_plane_mcp.desk.texts import end_of, start_of
+from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
+from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.interaction import Interaction
+from codex_control_plane_mcp.model.journal import Category, Written
+from codex_control_plane_mcp.model.operation import ACTIVE, QUEUED, WITH_TURN, Operation, Status
+from codex_control_plane_mcp.model.schedule import Limits, decide
+from codex_control_plane_mcp.store import interactions, journal, operations, wishes
+from codex_control_plane_mcp.store.book import Reading
+
+STATUS_TOOL = "codex_get_operation_status"
+
+#: Long messages come in parts; this many of the newest are put together at most.
+MESSAGE_PARTS = 400
+#: A report is shown in pages of this many characters.
+REPORT_PAGE_CHARS = 6_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How much to show of an operation."""
+
+    operation_id: OperationId
+    after_seq: int | None = None
+    last_messages: int = 2
+    message_max_chars: int = 1_200
+    #: 0 leaves the progress out altogether.
+    progress_events: int = 10
+    progress_max_chars: int = 240
+    report_offset: int = 0
+
+
+def look(reading: Reading, wanted: Look, limits: Limits, now: Moment) -> views.OperationView:
+    """Raises OperationNotFound."""
+    operation = found(reading, wanted.operation_id)
+    return view(reading, operation, wanted, limits, now)
+
+
+def view(
+    reading: Reading,
+    operation: Operation,
+    wanted: Look,
+    limits: Limits,
+    now: Moment,
+    *,
+    idempotent: bool | None = None,
+) -> views.OperationView:
+    pending = _pending(reading, [operation.id])[operation.id]
+    events, next_after_seq = _progress(reading, operation, wanted)
+    request = operation.request
+    return views.OperationView(
+        operation_id=operation.id,
+        client_request_id=operation.client_request_id,
+        operation_type=request.type,
+        status=operation.status,
+        phase=phase(operation.status),
+        project_id=request.project_id,
+        thread_id=operation.thread_id,
+        turn_id=operation.turn_id,
+        cwd=request.cwd,
+        created_at=operation.created_at,
+        updated_at=operation.updated_at,
+        started_at=operation.started_at,
+        completed_at=operation.completed_at,
+        idempotent=idempotent,
+        queue_state=_queue_state(reading, operation, limits),
+        pending_interactions=tuple(show(interaction) for interaction in pending),
+        latest_messages=_messages(reading, operation, wanted),
+        progress_events=events,
+        latest_seq=operation.last_seq,
+        next_after_seq=next_after_seq,
+        token_usage=operation.token_usage,
+        final_report=_report(operation, wanted.report_offset),
+        last_error=last_error(operation),
+        evidence=_evidence(operation, now),
+        effective_policy=operation.policy,
+        next_recommended_action=next_action(operation.status, bool(pending)),
+        poll_recommended=not operation.is_final,
+        recommended_poll_after_seconds=_POLL_AFTER.get(operation.status),
+    )
+
+
+def lines(reading: Reading, found_ones: Sequence[Operation]) -> tuple[views.OperationLine, ...]:
+    """Several operations, each in short."""
+    pending = _pending(reading, [operation.id for operation in found_ones])
+    return tuple(
+        views.OperationLine(
+            operation_id=operation.id,
+            status=operation.status,
+            phase=phase(operation.status),
+            project_id=operation.request.project_id,
+            thread_id=operation.thread_id,
+            turn_id=operation.turn_id,
+            updated_at=operation.updated_at,
+            completed_at=operation.completed_at,
+            pending_interaction_count=len(pending[operation.id]),
+            latest_seq=operation.last_seq,
+            last_error=last_error(operation),
+            next_recommended_action=next_action(operation.status, bool(pending[operation.id])),
+        )
+        for operation in found_ones
+    )
+
+
+def found(reading: Reading, operation_id: OperationId) -> Operation:
+    operation = operations.get(reading, operation_id)
+    if operation is None:
+        raise not_found([operation_id])
+    return operation
+
+
+def not_found(ids: Sequence[OperationId]) -> OperationNotFound:
+    return OperationNotFound(
+        f"there is no operation {', '.join(ids)}; use the operationId that codex_submit_task "
+        "returned",
+        operationIds=list(ids),
+    )
+
+
+def phase(status: Status) -> str:
+    """The status in fewer words: queued, starting, running, waiting, done."""
+    return _PHASES[status]
+
+
+def next_action(status: Status, is_asked: bool) -> str:
+    return "answer_pending_interaction" if is_asked else _NEXT[status]
+
+
+def last_error(operation: Operation) -> views.LastError | None:
+    trouble = operation.trouble
+    return None if trouble is None else views.LastError(trouble.code, trouble.message)
+
+
+_PHASES = {
+    Status.QUEUED: "queued",
+    Status.STARTING_THREAD: "starting",
+    Status.STARTING_TURN: "starting",
+    Status.RUNNING: "running",
+    Status.WAITING_FOR_APPROVAL: "waiting",
+    Status.WAITING_FOR_USER_INPUT: "waiting",
+    Status.COMPLETED: "done",
+    Status.FAILED: "done",
+    Status.INTERRUPTED: "done",
+    Status.CANCELLED: "done",
+    Status.UNKNOWN: "done",
+}
+
+_NEXT = {
+    Status.QUEUED: "wait",
+    Status.STARTING_THREAD: "wait",
+    Status.STARTING_TURN: "wait",
+    Status.RUNNING: "wait",
+    # Answered already, and the answer is on its way.
+    Status.WAITING_FOR_APPROVAL: "wait",
+    Status.WAITING_FOR_USER_INPUT: "wait",
+    Status.COMPLETED: "read_final_report",
+    Status.FAILED: "inspect_last_error",
+    Status.INTERRUPTED: "none",
+    Status.CANCELLED: "none",
+    Status.UNKNOWN: "inspect_thread_before_resubmitting",
+}
+
+#: For those who poll without `wait_seconds`.
+_POLL_AFTER = {
+    Status.QUEUED: 5,
+    Status.STARTING_THREAD: 2,
+    Status.STARTING_TURN: 2,
+    Status.RUNNING: 10,
+    Status.WAITING_FOR_APPROVAL: 30,
+    Status.WAITING_FOR_USER_INPUT: 30,
+}
+
+
+def _pending(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, list[Interaction]]:
+    """The questions that still want an answer: those on their way to Codex do not."""
+    answered = wishes.answers_on_their_way(reading)
+    asked = interactions.open_of_many(reading, ids)
+    return {id_: [one for one in asked[id_] if one.id not in answered] for id_ in ids}
+
+
+def _queue_state(reading: Reading, operation: Operation, limits: Limits) -> views.QueueState:
+    if operation.status in ACTIVE:
+        return views.QueueState("active")
+    if operation.status not in QUEUED:
+        return views.QueueState("done")
+    verdict = decide(operations.queued_jobs(reading), operations.active_jobs(reading), limits)
+    waiting = verdict.waiting.get(operation.id)
+    if waiting is None:
+        return views.QueueState("queued", "it is about to start", 1)
+    return views.QueueState("queued", waiting.reason, waiting.position)
+
+
+def _progress(
+    reading: Reading, operation: Operation, wanted: Look
+) -> tuple[tuple[views.ProgressEvent, ...] | None, int | None]:
+    if wanted.progress_events == 0:
+        return None, None
+    if wanted.after_seq is None:
+        # What the agent says is in the latest messages, put together.
+        written = journal.newest(
+            reading, operation.id, wanted.progress_events, without=Category.ASSISTANT
+        )
+        next_after_seq = operation.last_seq
+    else:
+        written = journal.after(reading, operation.id, wanted.after_seq, wanted.progress_events)
+        next_after_seq = written[-1].seq if written else wanted.after_seq
+    events = tuple(
+        views.ProgressEvent(
+            one.seq, one.at, one.category.value, start_of(one.text, wanted.progress_max_chars)[0]
+        )
+        for one in written
+    )
+    return events, next_after_seq
+
+
+def _messages(reading: Reading, operation: Operation, wanted: Look) -> tuple[views.Message, ...]:
+    """The last messages, each put together from its parts; the final report is not repeated."""
+    if wanted.last_messages == 0:
+        return ()
+    parts = journal.newest(reading, operation.id, MESSAGE_PARTS, Category.ASSISTANT)
+    is_cut = len(parts) == MESSAGE_PARTS
+    whole: dict[str, list[Written]] = {}
+    for part in parts:
+        whole.setdefault(part.item_id or str(part.seq), []).append(part)
+    report = None if operation.report is None else operation.report.text
+    messages = [
+        _message(group, wanted.message_max_chars, is_cut=is_cut and group[0] is parts[0])
+        for group in whole.values()
+        if "".join(part.text for part in group) != report
+    ]
+    return tuple(messages[-wanted.last_messages :])
+
+
+def _message(parts: Sequence[Written], max_chars: int, *, is_cut: bool) -> views.Message:
+    """A running message is interesting at its end, so that is what is kept."""
+    text, shortened = end_of("".join(part.text for part in parts), max_chars)
+    return views.Message(parts[-1].seq, parts[-1].at, text, shortened or is_cut or None)
+
+
+def _report(operation: Operation, offset: int) -> views.FinalReport | None:
+    report = operation.report
+    if report is None:
+        return None
+    total = len(report.text)
+    if offset > total:
+        raise InvalidArgument(
+            f"report_offset is beyond the end: the report has {total} characters",
+            field="report_offset",
+        )
+    page = report.text[offset : offset + REPORT_PAGE_CHARS]
+    end = offset + len(page)
+    next_offset = end if end < total else None
+    return views.FinalReport(
+        text=page,
+        structured=None,
+        structured_status="not_requested",
+        thread_id=operation.thread_id,
+        turn_id=report.turn_id,
+        offset=offset,
+        total_chars=total,
+        next_offset=next_offset,
+        read_full_via=views.FollowUp(
+            STATUS_TOOL, {"operation_id": operation.id, "report_offset": next_offset or 0}
+        ),
+    )
+
+
+def _evidence(operation: Operation, now: Moment) -> views.Evidence:
+    """Codex's word where there is one, else our own record."""
+    heard_at = operation.heard_at
+    quiet = operation.status in WITH_TURN and heard_at is not None
+    return views.Evidence(
+        source="state_database" if heard_at is None else "app_server",
+        observed_at=operation.updated_at if heard_at is None else heard_at,
+        app_server=operation.app_server_id,
+        quiet_for_seconds=seconds_between(heard_at, now) if quiet and heard_at else None,
+    )

@@ -1,0 +1,320 @@
+"""What the desk shows: the nouns of the public contract, before a door spells them.
+
+One definition serves the JSON and its schema. A field marked `OPTIONAL` is left out where it has
+nothing to say; every other one is always there, if only as null.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.interaction import InteractionStatus, Kind
+from codex_control_plane_mcp.model.operation import Policy, Status, TokenUsage
+from codex_control_plane_mcp.model.request import OperationType
+
+OPTIONAL: Final = {"optional": True}
+#: Spelled out in the schema of another tool.
+BRIEF: Final = {"brief": True}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    #: `queued`, `active` or `done`.
+    state: str
+    reason: str | None = None
+    #: 1 is next; null when nothing is waited for.
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something the agent said, as far as it is known."""
+
+    seq: int
+    at: Moment
+    text: str
+    truncated: bool | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    seq: int
+    at: Moment
+    category: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """The call that shows more."""
+
+    tool: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    text: str
+    structured: object
+    structured_status: str
+    thread_id: str | None
+    turn_id: str
+    #: The text begins at this character of the whole.
+    offset: int
+    total_chars: int
+    #: The `report_offset` of the next part; null at the end.
+    next_offset: int | None
+    read_full_via: FollowUp
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Whose word the status is, and how old."""
+
+    source: str
+    observed_at: Moment
+    app_server: str | None
+    #: How long Codex has said nothing of a running turn. A fact, not a failure.
+    quiet_for_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    id: str
+    header: str
+    question: str
+    options: tuple["OptionView", ...]
+    is_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OptionView:
+    label: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionView:
+    interaction_id: str
+    kind: Kind
+    method: str
+    operation_id: str
+    thread_id: str
+    turn_id: str | None
+    prompt: str
+    command: str | None
+    cwd: str | None
+    reason: str | None
+    available_decisions: tuple[object, ...]
+    questions: tuple[QuestionView, ...]
+    risk_summary: str | None
+    status: InteractionStatus
+    created_at: Moment
+    expires_at: Moment | None
+    answered_by: str | None
+    #: What else is asked for: permissions, a form's schema, the changes of a patch.
+    details: Mapping[str, object] | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationView:
+    """An operation as its owner should see it; also the receipt of a submission."""
+
+    operation_id: str
+    client_request_id: str | None
+    operation_type: OperationType
+    status: Status
+    phase: str
+    project_id: str
+    thread_id: str | None
+    turn_id: str | None
+    workflow_id: str | None = None
+    cwd: str
+    created_at: Moment
+    updated_at: Moment
+    started_at: Moment | None
+    completed_at: Moment | None
+    idempotent: bool | None = field(default=None, metadata=OPTIONAL)
+    queue_state: QueueState
+    pending_interactions: tuple[InteractionView, ...] = field(metadata=BRIEF)
+    latest_messages: tuple[Message, ...]
+    progress_events: tuple[ProgressEvent, ...] | None = field(default=None, metadata=OPTIONAL)
+    latest_seq: int
+    #: The `after_seq` to go on with: events up to here have been shown.
+    next_after_seq: int | None = field(default=None, metadata=OPTIONAL)
+    token_usage: TokenUsage | None
+    final_report: FinalReport | None
+    last_error: LastError | None
+    evidence: Evidence
+    effective_policy: Policy | None
+    next_recommended_action: str
+    poll_recommended: bool
+    recommended_poll_after_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationLine:
+    """An operation in a list."""
+
+    operation_id: str
+    status: Status
+    phase: str
+    project_id: str
+    thread_id: str | None
+    turn_id: str | None
+    updated_at: Moment
+    completed_at: Moment | None
+    pending_interaction_count: int
+    latest_seq: int
+    last_error: LastError | None
+    next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitView:
+    """The operations that changed; with `cursor` the next call tells only of later changes."""
+
+    operations: tuple[OperationLine, ...]
+    cursor: str
+    timed_out: bool
+    #: How many of those asked for are not final yet.
+    unfinished: int
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionList:
+    interactions: tuple[InteractionView, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReceipt:
+    interaction_id: str
+    operation_id: str
+    thread_id: str
+    turn_id: str | None
+    status: InteractionStatus
+    answered_by: str
+    #: Whether Codex has it; if not yet, it is on its way and stored.
+    delivered: bool
+    next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptReceipt:
+    operation_id: str
+    thread_id: str | None
+    turn_id: str | None
+    status: Status
+    #: Whether this call ended it, or will: false for what had ended before.
+    changed: bool
+    #: Whether its end is known.
+    ended: bool
+    last_error: LastError | None
+    next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    project_id: str
+    name: str
+    path: str
+    last_activity_at: Moment | None
+    #: Whether tasks may be sent there: it lies within the allowed roots.
+    allowed: bool
+    #: How it is known.
+    source: str | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectList:
+    projects: tuple[ProjectView, ...]
+    total: int
+    #: What must be set before tasks can be taken, if anything.
+    advice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveWork:
+    active_turn_count: int
+    pending_interaction_count: int
+    #: Operations that wait in the queue.
+    pending_requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHealth:
+    queued: int
+    active: int
+    #: How many turns may run at once.
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppServerHealth:
+    #: `running`, `not_started` (it is started by the first task) or `unavailable`.
+    status: str
+    pid: int | None
+    version: str | None
+    transport: str | None
+    ownership: str | None
+    started_at: Moment | None
+    active_turns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodexHealth:
+    binary: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    pid: int
+    generation: int
+    version: str
+    started_at: Moment
+    heartbeat_at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class StateDatabase:
+    path: str
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentError:
+    operation_id: str
+    status: Status
+    code: str
+    message: str
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    #: `broken`, `degraded` or `advice`.
+    severity: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthView:
+    overall_status: str
+    problems: tuple[Problem, ...]
+    active_work: ActiveWork
+    queue: QueueHealth
+    app_server: AppServerHealth
+    codex: CodexHealth
+    worker: WorkerHealth | None
+    state_database: StateDatabase
+    recent_errors: tuple[RecentError, ...]
+    operation: OperationLine | None = field(default=None, metadata=OPTIONAL)

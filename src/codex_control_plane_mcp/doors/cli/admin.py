@@ -1,0 +1,142 @@
+"""`codex-control-plane-mcp-admin`: what people do at a terminal."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codex_control_plane_mcp import __version__
+
+EXIT_USAGE = 2
+
+HELP = """Durable work with OpenAI Codex, over MCP: what people do at a terminal.
+
+MCP clients start `codex-control-plane-mcp` instead.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+StateDb = Annotated[
+    str | None,
+    typer.Option("--state-db", metavar="PATH", help="The state; default: as the settings say."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """The console script."""
+    from codex_control_plane_mcp.errors import ControlPlaneError
+    from codex_control_plane_mcp.paths import PathError
+
+    try:
+        app(prog_name="codex-control-plane-mcp-admin")
+    except (ControlPlaneError, PathError) as error:
+        sys.stderr.write(f"codex-control-plane-mcp-admin: {error}\n")
+        sys.exit(EXIT_USAGE)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
+) -> None:
+    if version:
+        sys.stdout.write(f"codex-control-plane-mcp {__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Ask nothing: accept (with --real: decline)."),
+    ] = False,
+    real: Annotated[
+        bool, typer.Option("--real", help="Use your own Codex login, with a read-only task.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's folder.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON line; the story goes to standard error."),
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also save what is shown, as an SVG."),
+    ] = None,
+) -> None:
+    """One task there and back, on real Codex, without an account.
+
+    Submits a task over MCP, shows its progress, asks you for an approval, prints the report. It
+    uses a folder of its own, and leaves nothing running and nothing behind.
+
+    Exit codes: 0 the task completed and its report is there, 1 it did not, 2 the command is wrong
+    or nobody can be asked, 130 interrupted.
+    """
+    from codex_control_plane_mcp.doors.cli.demo.command import Options, run
+
+    raise typer.Exit(run(Options(yes, real, keep, as_json, picture)))
+
+
+@app.command()
+def stop(
+    state_db: StateDb = None,
+    worker_only: Annotated[
+        bool, typer.Option("--worker-only", help="Leave the app-server and its turns running.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also while turns run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End the worker of a state, then its app-server; nothing is killed.
+
+    The tasks stay in the state: the next client starts a worker that goes on with them. While
+    turns run nothing is stopped, unless --force or --worker-only says how.
+
+    Exit codes: 0 nothing runs any more (with --worker-only: no worker), 1 something still runs, 2
+    the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.stop import Asked, run
+
+    raise typer.Exit(run(state_db, Asked(force, worker_only), as_json=as_json))
+
+
+@app.command()
+def init(
+    projects_root: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Every folder directly in it becomes a project."),
+    ],
+    state_db: StateDb = None,
+) -> None:
+    """Print the JSON that a client's configuration needs.
+
+    Makes the private folder of the state, and nothing else. Hints go to standard error, so
+    standard output can be piped.
+
+    Exit codes: 0 printed, 1 the folder cannot be made, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.init import run
+
+    raise typer.Exit(run(state_db, projects_root))
+
+
+@app.command("print-config")
+def print_config(as_json: AsJson = False) -> None:
+    """Show each setting, its value and where it comes from.
+
+    Exit codes: 0 shown, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.print_config import run
+
+    raise typer.Exit(run(as_json=as_json))
+
+
+if __name__ == "__main__":
+    main()

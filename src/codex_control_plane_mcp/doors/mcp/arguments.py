@@ -1,0 +1,217 @@
+"""The arguments of each tool: strict, snake_case, and refused by name.
+
+Parsed once, here. What they mean together is the desk's to judge.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codex_control_plane_mcp.desk.texts import unwritable
+from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS
+from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.model.interaction import InteractionStatus
+from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
+from codex_control_plane_mcp.model.request import DedupPolicy, OperationType, Priority
+
+#: Nobody nests arguments deeper; who does wants to see us fall over.
+MAX_DEPTH = 64
+
+A = TypeVar("A", bound="Arguments")
+
+# A strict enum would want the enum's member, which JSON does not have.
+_Type = Annotated[OperationType, Field(strict=False)]
+_Sandbox = Annotated[Sandbox, Field(strict=False)]
+_Approval = Annotated[ApprovalPolicy, Field(strict=False)]
+_Priority = Annotated[Priority, Field(strict=False)]
+_Dedup = Annotated[DedupPolicy, Field(strict=False)]
+_Status = Annotated[InteractionStatus, Field(strict=False)]
+_Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)]
+
+
+class Arguments(BaseModel):
+    """An explicit null is the same as an argument left out."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SubmitTask(Arguments):
+    operation_type: _Type
+    message: str
+    client_request_id: str | None = Field(
+        None, description="Your id for this task; the same id again never starts a second one"
+    )
+    project_id: str | None = Field(None, description="Id, path or exact name")
+    cwd: str | None = Field(None, description="Absolute folder, instead of project_id")
+    thread_id: str | None = Field(None, description="For send_message")
+    chat_id: str | None = Field(None, description="Same as thread_id")
+    title: str | None = None
+    model: str | None = None
+    sandbox: _Sandbox | None = None
+    approval_policy: _Approval | None = None
+    collaboration_mode: Literal["default"] | None = None
+    agent_id: str | None = None
+    priority: _Priority | None = None
+    dedup_policy: _Dedup | None = None
+    ephemeral: bool | None = None
+    timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Never limits the task"
+    )
+
+
+class GetOperationStatus(Arguments):
+    operation_id: str
+    wait_seconds: _Wait | None = Field(None, description="Return at the next change, or then")
+    after_seq: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Only events behind this nextAfterSeq"
+    )
+    last_messages: Annotated[int, Field(ge=0, le=20)] | None = None
+    message_max_chars: Annotated[int, Field(ge=1, le=6000)] | None = None
+    progress_events: Annotated[int, Field(ge=0, le=50)] | None = None
+    progress_max_chars: Annotated[int, Field(ge=1, le=4000)] | None = None
+    report_offset: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="finalReport.nextOffset"
+    )
+
+
+class Wait(Arguments):
+    operation_ids: Annotated[list[str], Field(min_length=1, max_length=50)]
+    wait_seconds: _Wait | None = None
+    cursor: str | None = Field(None, description="From the last call with the same ids")
+
+
+class ListPendingInteractions(Arguments):
+    operation_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    status: _Status | None = None
+    limit: Annotated[int, Field(ge=1, le=50)] | None = None
+    cursor: str | None = None
+
+
+class AnswerPendingInteraction(Arguments):
+    interaction_id: str
+    decision: str | None = Field(None, description="One of availableDecisions")
+    decision_payload: dict[str, Any] | None = Field(
+        None, description="Instead: an object of availableDecisions"
+    )
+    answers: dict[str, str | list[str]] | None = Field(
+        None, description="user_input: text or texts for each question id"
+    )
+    action: str | None = Field(None, description="elicitation: accept, decline or cancel")
+    content: dict[str, Any] | None = Field(None, description="elicitation: the form")
+    permissions: dict[str, Any] | None = Field(
+        None, description="permissions: those asked for, or fewer"
+    )
+    scope: Literal["turn", "session"] | None = None
+
+
+class InterruptTurn(Arguments):
+    operation_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+
+
+class ListProjects(Arguments):
+    refresh: bool | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] | None = None
+    roots: list[str] | None = Field(None, description="Only below these folders")
+    include_private_details: bool | None = None
+
+
+class HealthSummary(Arguments):
+    operation_id: str | None = None
+    thread_id: str | None = None
+    max_recent_errors: Annotated[int, Field(ge=0, le=20)] | None = None
+
+
+# --- Parsing -------------------------------------------------------------------------------------
+
+
+def parse(model: type[A], arguments: Mapping[str, object]) -> A:
+    """Raises InvalidArgument that names the argument and what is wrong with it."""
+    _refuse_unwritable(arguments)
+    try:
+        return model.model_validate(arguments)
+    except ValidationError as error:
+        problems = [_problem(model, dict(one)) for one in error.errors(include_url=False)]
+        field, _ = problems[0]
+        raise InvalidArgument("; ".join(said for _, said in problems[:3]), field=field) from error
+
+
+def given(arguments: Arguments, *names: str) -> dict[str, Any]:
+    """Those of the named arguments that were given."""
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _problem(model: type[Arguments], error: Mapping[str, Any]) -> tuple[str, str]:
+    place = error["loc"]
+    field = ".".join(str(part) for part in place) or "arguments"
+    match error["type"]:
+        case "extra_forbidden":
+            known = ", ".join(model.model_fields)
+            return field, f"`{field}` is not an argument of this tool; it takes: {known}"
+        case "missing":
+            return field, f"`{field}` is required"
+        case _:
+            said = error["msg"].removeprefix("Input ").removeprefix("String ")
+            return field, f"`{field}` {said[:1].lower()}{said[1:]}"
+
+
+def _refuse_unwritable(arguments: Mapping[str, object]) -> None:
+    """NUL, lone surrogates and endless depth, anywhere in the arguments."""
+    waiting: list[tuple[str, object, int]] = [("", arguments, 0)]
+    while waiting:
+        name, value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidArgument(f"`{name}` is nested too deeply", field=name)
+        match value:
+            case str():
+                _refuse_text(name, value)
+            case dict():
+                for key, item in value.items():
+                    _refuse_text(name or "an argument's name", key)
+                    waiting.append((name or str(key), item, depth + 1))
+            case list():
+                waiting += [(name, item, depth + 1) for item in value]
+            case _:
+                pass
+
+
+def _refuse_text(name: str, text: str) -> None:
+    if problem := unwritable(text):
+        raise InvalidArgument(f"`{name}` {problem}", field=name)
+
+
+# --- Schema --------------------------------------------------------------------------------------
+
+
+def schema_of(model: type[Arguments]) -> dict[str, Any]:
+    """The JSON schema of the arguments, without what a reader does not need: titles, nulls."""
+    schema = model.model_json_schema()
+    named = schema.get("$defs", {})
+    required = schema.get("required", [])
+    return {
+        "type": "object",
+        "properties": {name: _plain(one, named) for name, one in schema["properties"].items()},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+_TELLING = ("type", "enum", "const", "description", "minimum", "maximum", "minItems", "maxItems")
+
+
+def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {key: schema[key] for key in _TELLING if key in schema}
+    if "const" in plain:
+        plain.pop("type")
+    if "$ref" in schema:  # an enum
+        plain["enum"] = named[schema["$ref"].rpartition("/")[2]]["enum"]
+    if "items" in schema:
+        plain["items"] = _plain(schema["items"], named)
+    for part in schema.get("anyOf", ()):
+        if part != {"type": "null"}:
+            plain = _plain(part, named) | plain
+    return plain

@@ -1,0 +1,105 @@
+"""Keeps a result short enough for every client, and says so where something was left out.
+
+Clients cut what is too long wherever it happens to be; here it is cut where it hurts least, in an
+order that each tool declares, and with a cursor where there is one.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+#: Shortens a result in place by (about) so many characters, as far as it can.
+Shorten = Callable[[Json, int], None]
+
+#: Codex cuts at about 12,000, others later.
+MAX_RESULT_CHARS = 10_000
+#: No text is cut below this.
+MIN_TEXT_CHARS = 120
+
+
+def compact(value: object) -> str:
+    """The text of a result: JSON without white space."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def fit(result: Json, rules: Sequence[Shorten], limit: int = MAX_RESULT_CHARS) -> Json:
+    """`result`, shortened by one rule after the other until it fits."""
+    for shorten in (*rules, cut_longest_texts):
+        excess = len(compact(result)) - limit
+        if excess <= 0:
+            break
+        if "truncated" not in result:
+            result["truncated"] = True
+            excess = len(compact(result)) - limit
+        shorten(result, excess)
+    return result
+
+
+def drop_first(name: str) -> Shorten:
+    """Leave out the first items of a list: the oldest."""
+
+    def shorten(result: Json, excess: int) -> None:
+        items = result.get(name) or []
+        while items and excess > 0:
+            excess -= len(compact(items.pop(0))) + 1
+
+    return shorten
+
+
+def drop_last(
+    name: str, *, keep: int = 1, then: Callable[[Json, int], None] | None = None
+) -> Shorten:
+    """Leave out the last items of a list, and tell `then` how many are left."""
+
+    def shorten(result: Json, excess: int) -> None:
+        items = result.get(name) or []
+        before = len(items)
+        while len(items) > keep and excess > 0:
+            excess -= len(compact(items.pop())) + 1
+        if then is not None and len(items) < before:
+            then(result, len(items))
+
+    return shorten
+
+
+def cut_report(result: Json, excess: int) -> None:
+    """Cut a page of the final report, and let its cursor point to where it was cut."""
+    report = result.get("finalReport")
+    if report is None:
+        return
+    text = report["text"]
+    report["text"] = longest_start(text, max(MIN_TEXT_CHARS, len(compact(text)) - excess - 40))
+    if len(report["text"]) < len(text):
+        next_offset = report["offset"] + len(report["text"])
+        report["nextOffset"] = next_offset
+        report["readFullVia"]["arguments"]["report_offset"] = next_offset
+
+
+def cut_longest_texts(result: Json, excess: int) -> None:
+    """The last resort: cut the longest texts, wherever they are, each with a note of how much."""
+    while excess > 0:
+        holder, key = max(_texts(result), key=lambda at: len(at[0][at[1]]), default=(None, None))
+        if holder is None or len(holder[key]) <= MIN_TEXT_CHARS + 40:
+            return
+        text, before = holder[key], len(compact(holder[key]))
+        kept = longest_start(text, max(MIN_TEXT_CHARS, before - excess - 40))
+        holder[key] = f"{kept}… [{len(text) - len(kept)} characters cut]"
+        excess -= before - len(compact(holder[key]))
+
+
+def longest_start(text: str, limit: int) -> str:
+    """The longest beginning of `text` whose JSON has at most `limit` characters."""
+    end = bisect_right(range(len(text) + 1), limit, key=lambda n: len(compact(text[:n])))
+    return text[: max(0, end - 1)]
+
+
+def _texts(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every text in a result, but the report's, which has its cursor."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if isinstance(item, str):
+            yield value, key
+        elif isinstance(item, dict | list) and key != "finalReport":
+            yield from _texts(item)

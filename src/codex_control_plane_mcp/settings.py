@@ -1,0 +1,254 @@
+"""What the person decided: environment first, then one JSON file, then defaults that are safe.
+
+Read once at the start of a process. Whether a folder exists or a Codex can be started is not asked
+here; a value that cannot be meant is refused by its name.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+from codex_control_plane_mcp import paths
+from codex_control_plane_mcp.errors import InvalidArgument
+
+SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
+ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
+AppServerMode = Literal["auto", "private", "shared", "stdio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every path is absolute; the roots have their symbolic links resolved."""
+
+    state_db: Path
+    codex_home: Path
+    #: Every folder directly below is a project.
+    projects_root: Path | None = None
+    #: Codex may be sent to these folders, and below them.
+    allowed_roots: tuple[Path, ...] = ()
+    projects_registry: Path | None = None
+    log_path: Path | None = None
+    #: `None`: the installed one is looked for.
+    codex_binary: Path | None = None
+    default_sandbox: SandboxMode = "read-only"
+    default_approval_policy: ApprovalPolicyName = "on-request"
+    #: `None`: Codex decides.
+    default_model: str | None = None
+    default_effort: str | None = None
+    #: Codex is told "no" after this long; `None`: it waits for a person as long as it takes.
+    approval_response_timeout_seconds: float | None = None
+    max_active_turns_global: int = 4
+    max_active_turns_per_project: int = 3
+    max_active_turns_per_agent: int = 3
+    #: Codex takes one turn at a time in a thread; more cannot be had.
+    max_active_turns_per_thread: int = 1
+    max_active_write_turns_per_project: int = 1
+    #: `auto`: Codex's shared app-server where one answers, else one of our own.
+    app_server: AppServerMode = "auto"
+    #: The worker leaves when nobody was connected and nothing was unfinished for this long.
+    idle_exit_seconds: float = 600.0
+    #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Where Codex may be sent to work: the allowed roots and the projects' root."""
+        return self.allowed_roots + (() if self.projects_root is None else (self.projects_root,))
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings in force.
+
+    Raises InvalidArgument naming the setting that cannot be used.
+    """
+    file_path, from_file = _read_file(environ)
+    values: dict[str, object] = {
+        "state_db": _real_path(str(Path(paths.default_state_folder(environ), paths.STATE_FILE))),
+        "codex_home": Path(paths.expand("~/.codex")).absolute(),
+    }
+    sources = {name.name: "default" for name in fields(Settings) if name.name != "sources"}
+    for name, (variable, read) in _SETTINGS.items():
+        if stated := environ.get(variable, "").strip():
+            values[name] = _checked(read, stated, variable)
+            sources[name] = f"environment {variable}"
+        elif (given := from_file.get(name)) is not None:
+            key, value = given
+            values[name] = _checked(read, value, f"{key} in the settings file {file_path}")
+            sources[name] = f"file {file_path}"
+    return Settings(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]
+
+
+# --- The file ------------------------------------------------------------------------------------
+
+
+def _read_file(environ: Mapping[str, str]) -> tuple[str | None, dict[str, tuple[str, object]]]:
+    """The file's path, and by field the key it was given under and its value."""
+    path = paths.config_path(environ)
+    if path is None:
+        return None, {}
+    found: dict[str, tuple[str, object]] = {}
+    for key, value in _load_object(path).items():
+        name = _BY_KEY.get(key)
+        if name is None:
+            raise InvalidArgument(
+                f"unknown setting `{key}` in the settings file {path}; "
+                f"known are: {', '.join(_key(variable) for variable, _ in _SETTINGS.values())}",
+                setting=key,
+            )
+        if name in found:
+            raise InvalidArgument(
+                f"`{key}` and `{found[name][0]}` in the settings file {path} are the same "
+                "setting; keep one of them",
+                setting=key,
+            )
+        if value is not None and value != "":
+            found[name] = (key, value)
+    return path, found
+
+
+def _load_object(path: str) -> dict[str, object]:
+    try:
+        loaded = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot read the settings file {path}: {error.strerror}", setting=path
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            f"the settings file {path} is not valid JSON: {error}", setting=path
+        ) from error
+    if not isinstance(loaded, dict):
+        raise InvalidArgument(f"the settings file {path} must hold one JSON object", setting=path)
+    return loaded
+
+
+# --- Values --------------------------------------------------------------------------------------
+
+
+def _checked(read: Callable[[object], object], value: object, called: str) -> object:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise InvalidArgument(f"{called} {error}", setting=called) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("must be a text in quotes")
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    """An absolute path whose links are kept: Codex shall see the name that the person gave."""
+    return Path(paths.expand(_text(value))).absolute()
+
+
+def _real_path(value: object) -> Path:
+    return Path(paths.canonical(_text(value)))
+
+
+def _roots(value: object) -> tuple[Path, ...]:
+    if isinstance(value, str):
+        named = value.replace(";", os.pathsep).split(os.pathsep)
+        return tuple(_real_path(name) for name in named if name.strip())
+    if isinstance(value, list):
+        return tuple(_real_path(name) for name in value)
+    raise ValueError(f"must be a list of folders, or one text with `;` or `{os.pathsep}` between")
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _count(value: object) -> int:
+    number = _number(value)
+    if number < 1 or number != int(number):
+        raise ValueError("must be a whole number, 1 or more")
+    return int(number)
+
+
+def _just_one(value: object) -> int:
+    if _number(value) != 1:
+        raise ValueError("can only be 1: Codex takes one turn at a time in a thread")
+    return 1
+
+
+def _seconds(value: object) -> float:
+    number = _number(value)
+    if number < 0:
+        raise ValueError("must be a number of seconds, 0 or more")
+    return number
+
+
+def _some_seconds(value: object) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError("must be a number of seconds above 0; leave it out to wait for ever")
+    return number
+
+
+def _number(value: object) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("must be a number")
+    return number
+
+
+#: field → (environment variable, how its value is read)
+_SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
+    "state_db": (paths.STATE_DB_VARIABLE, _real_path),
+    "codex_home": ("CODEX_HOME", _path),
+    "projects_root": ("CODEX_PROJECTS_ROOT", _real_path),
+    "allowed_roots": ("CODEX_ALLOWED_ROOTS", _roots),
+    "projects_registry": ("CODEX_PROJECTS_REGISTRY", _path),
+    "log_path": ("CODEX_CONTROL_PLANE_MCP_LOG", _path),
+    "codex_binary": ("CODEX_BINARY_PATH", _path),
+    "default_sandbox": ("CODEX_MCP_DEFAULT_SANDBOX", _one_of(*get_args(SandboxMode))),
+    "default_approval_policy": (
+        "CODEX_MCP_DEFAULT_APPROVAL_POLICY",
+        _one_of(*get_args(ApprovalPolicyName)),
+    ),
+    "default_model": ("CODEX_MCP_DEFAULT_MODEL", _text),
+    "default_effort": ("CODEX_MCP_DEFAULT_EFFORT", _text),
+    "approval_response_timeout_seconds": (
+        "CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS",
+        _some_seconds,
+    ),
+    "max_active_turns_global": ("CODEX_MCP_MAX_ACTIVE_TURNS_GLOBAL", _count),
+    "max_active_turns_per_project": ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_PROJECT", _count),
+    "max_active_turns_per_agent": ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_AGENT", _count),
+    "max_active_turns_per_thread": ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_THREAD", _just_one),
+    "max_active_write_turns_per_project": (
+        "CODEX_MCP_MAX_ACTIVE_WRITE_TURNS_PER_PROJECT",
+        _count,
+    ),
+    "app_server": ("CODEX_MCP_APP_SERVER", _one_of(*get_args(AppServerMode))),
+    "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
+}
+
+
+def _key(variable: str) -> str:
+    """The variable's name in the file."""
+    return variable.removeprefix("CODEX_MCP_").lower()
+
+
+#: Every spelling a field may have in the file: `CODEX_HOME` is `codex_home`, and the others may
+#: drop `codex_` too, as `projects_root`.
+_BY_KEY: Final[Mapping[str, str]] = {
+    spelling: name
+    for name, (variable, _) in _SETTINGS.items()
+    for spelling in (_key(variable), name)
+}
