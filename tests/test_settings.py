@@ -1,0 +1,165 @@
+"""Settings: environment first, then the file, then defaults; whoever is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from codex_control_plane_mcp import paths
+from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
+from codex_control_plane_mcp.settings import ApprovalPolicyName, SandboxMode, Settings, load
+
+
+def from_file(folder: Path, environ: dict[str, str] | None = None, **keys: Any) -> Settings:
+    file = folder / "settings.json"
+    file.write_text(json.dumps(keys))
+    return load({"CODEX_CONTROL_PLANE_MCP_CONFIG": str(file), **(environ or {})})
+
+
+def test_the_defaults_are_safe() -> None:
+    settings = load({})
+
+    assert settings.default_sandbox == "read-only"
+    assert settings.default_approval_policy == "on-request"
+    assert settings.roots == ()
+    assert settings.approval_response_timeout_seconds is None
+    assert settings.state_db == Path(paths.state_db_path({}))
+    assert set(settings.sources.values()) == {"default"}
+
+
+def test_the_environment_wins_over_the_file_and_both_over_the_default(tmp_path: Path) -> None:
+    settings = from_file(
+        tmp_path,
+        {"CODEX_MCP_DEFAULT_MODEL": "from-environment"},
+        default_model="from-file",
+        default_effort="high",
+    )
+
+    assert (settings.default_model, settings.default_effort) == ("from-environment", "high")
+    assert settings.sources["default_model"] == "environment CODEX_MCP_DEFAULT_MODEL"
+    assert settings.sources["default_effort"] == f"file {tmp_path / 'settings.json'}"
+    assert settings.sources["default_sandbox"] == "default"
+
+
+def test_the_older_variable_names_the_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "old.json"
+    file.write_text('{"default_model": "m"}')
+
+    assert load({"OPENCLAW_CODEX_MCP_CONFIG": str(file)}).default_model == "m"
+
+
+def test_an_empty_value_is_no_value(tmp_path: Path) -> None:
+    settings = from_file(tmp_path, {"CODEX_MCP_DEFAULT_MODEL": " "}, default_model=None)
+
+    assert settings.default_model is None
+
+
+@pytest.mark.parametrize("key", ["codex_projects_root", "projects_root"])
+def test_a_key_is_the_variables_name_in_lower_case(tmp_path: Path, key: str) -> None:
+    assert from_file(tmp_path, None, **{key: str(tmp_path)}).projects_root == tmp_path.resolve()
+
+
+def test_a_setting_given_under_two_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="same setting"):
+        from_file(tmp_path, codex_projects_root="/a", projects_root="/b")
+
+
+def test_an_unknown_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="`default_modell`"):
+        from_file(tmp_path, default_modell="m")
+
+
+def test_paths_are_expanded_and_roots_have_their_links_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WHERE", "work")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "work")
+
+    settings = load(
+        {"CODEX_ALLOWED_ROOTS": f"~/link;{tmp_path}/a{os.pathsep}", "CODEX_HOME": "~/$WHERE/codex"}
+    )
+
+    real = tmp_path.resolve()
+    assert settings.allowed_roots == (real / "work", real / "a")
+    assert settings.codex_home == tmp_path / "work" / "codex"
+
+
+def test_roots_may_be_a_list_in_the_file(tmp_path: Path) -> None:
+    settings = from_file(tmp_path, allowed_roots=[str(tmp_path)], projects_root="/srv")
+
+    assert settings.roots == (tmp_path.resolve(), Path("/srv").resolve())
+
+
+def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"state_db": str(tmp_path / "s.sqlite3")}))
+    for environ in (
+        {},
+        {"CODEX_MCP_STATE_DB": str(tmp_path / "x.sqlite3")},
+        {"CODEX_CONTROL_PLANE_MCP_CONFIG": str(file)},
+        {"XDG_STATE_HOME": str(tmp_path)},
+    ):
+        assert load(environ).state_db == Path(paths.state_db_path(environ))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CODEX_MCP_DEFAULT_SANDBOX", "none"),
+        ("CODEX_MCP_DEFAULT_APPROVAL_POLICY", "always"),
+        ("CODEX_MCP_MAX_ACTIVE_TURNS_GLOBAL", "0"),
+        ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_PROJECT", "many"),
+        ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_AGENT", "1.5"),
+        ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_THREAD", "2"),
+        ("CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS", "0"),
+        ("CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS", "nan"),
+        ("CODEX_MCP_IDLE_EXIT_SECONDS", "-1"),
+        ("CODEX_MCP_APP_SERVER", "remote"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_its_name(variable: str, value: str) -> None:
+    with pytest.raises(InvalidArgument, match=variable):
+        load({variable: value})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"default_model": 5},
+        {"allowed_roots": {"a": 1}},
+        {"allowed_roots": [5]},
+        {"max_active_turns_global": True},
+        {"idle_exit_seconds": []},
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_its_key(
+    tmp_path: Path, keys: dict[str, Any]
+) -> None:
+    (key,) = keys
+    with pytest.raises(InvalidArgument, match=key):
+        from_file(tmp_path, None, **keys)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(text)
+    with pytest.raises(InvalidArgument, match=r"settings\.json"):
+        load({"CODEX_CONTROL_PLANE_MCP_CONFIG": str(file)})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"nothing\.json"):
+        load({"CODEX_CONTROL_PLANE_MCP_CONFIG": str(tmp_path / "nothing.json")})
+
+
+def test_settings_and_model_know_the_same_policies() -> None:
+    assert set(get_args(SandboxMode)) == {one.value for one in Sandbox}
+    assert set(get_args(ApprovalPolicyName)) == {one.value for one in ApprovalPolicy}
