@@ -81,7 +81,7 @@ class Client:
             view = await self.status(operation_id)
             while view["status"] not in statuses:
                 assert view["pollRecommended"], f"ended as {view['status']}: {view['lastError']}"
-                view = await self.status(operation_id, wait_seconds=5)
+                view = await self.status(operation_id, wait_seconds=45, after_seq=view["latestSeq"])
             return view
 
     async def finished(self, operation_id: str) -> Result:

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from codex_control_plane_mcp.processes import is_alive
+from codex_control_plane_mcp.work.evidence import messages_of
 from tests.e2e.stage import SOON_SECONDS, Client, Stage, ToolError, gone, stage_of
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
@@ -156,6 +157,52 @@ async def test_a_second_message_goes_to_the_same_thread(stage: Stage, client: Cl
     assert second_done["finalReport"]["text"] == "two"
     turns = await stage.turns(first_done["threadId"])
     assert [turn.id for turn in turns] == [second_done["turnId"], first_done["turnId"]]
+
+
+async def test_plan_mode_reports_the_plan_item_and_the_next_message_leaves_plan_mode(
+    stage: Stage, client: Client
+) -> None:
+    planned = await client.submit(
+        "plan # Sell\\n\\n1. Open the door",
+        cwd=str(stage.project),
+        collaboration_mode="plan",
+    )
+    plan = await client.finished(planned["operationId"])
+    assert plan["finalReport"]["text"].strip() == "# Sell\n\n1. Open the door"
+    done = await client.submit(
+        "say Sold.", operation_type="send_message", thread_id=plan["threadId"]
+    )
+    report = (await client.finished(done["operationId"]))["finalReport"]
+    assert report["text"] == "Sold."
+
+
+async def test_steering_adds_words_to_the_running_turn_once(stage: Stage, client: Client) -> None:
+    task = await client.submit("hold door\nsay unsteered", cwd=str(stage.project))
+    running = await client.until(task["operationId"], "running")
+    with anyio.fail_after(SOON_SECONDS):
+        await stage.model.arrived("door")
+    steering = {
+        "operation_type": "steer_turn",
+        "thread_id": running["threadId"],
+        "expected_turn_id": running["turnId"],
+        "client_request_id": "steer-1",
+    }
+    steer = await client.submit("say steered", **steering)
+    assert (await client.finished(steer["operationId"]))["status"] == "completed"
+    again = await client.submit("say steered", **steering)
+    assert again["idempotent"] is True
+    stage.model.release("door")
+    done = await client.finished(task["operationId"])
+    assert done["finalReport"]["text"] == "steered"
+    [turn] = await stage.turns(done["threadId"])
+    assert [message.text for message in messages_of(turn)] == [
+        "hold door\nsay unsteered",
+        "say steered",
+    ]
+
+    late = await client.submit("say too late", **(steering | {"client_request_id": "steer-2"}))
+    failed = await client.finished(late["operationId"])
+    assert failed["lastError"]["code"] == "CODEX_TURN_NOT_FOUND"
 
 
 async def test_the_same_request_again_is_the_same_operation_and_one_turn(

@@ -4,7 +4,7 @@ When this is through, the task is on the disk and will be done once; when it rai
 stored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.texts import plain
@@ -14,16 +14,18 @@ from codex_control_plane_mcp.errors import (
     InvalidArgument,
     StateBusy,
 )
-from codex_control_plane_mcp.model.ids import ThreadId, new_operation_id
+from codex_control_plane_mcp.model.ids import ThreadId, TurnId, new_operation_id
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
     MAX_MESSAGE_CHARS,
+    CollaborationMode,
     DedupPolicy,
     OperationType,
     Priority,
     SendMessage,
     StartChat,
+    SteerTurn,
     Submission,
     TaskRequest,
     TurnOptions,
@@ -35,6 +37,7 @@ from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Reading, Writing
 
 MAX_NAME_CHARS = 200
+_NAMES = ("client_request_id", "thread_id", "expected_turn_id", "title", "model", "agent_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,9 @@ class Task:
     project: str | None = None
     cwd: str | None = None
     thread_id: str | None = None
+    #: The turn to steer.
+    expected_turn_id: str | None = None
+    collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
     title: str | None = None
     model: str | None = None
     sandbox: Sandbox | None = None
@@ -67,7 +73,7 @@ class Accepted:
 def check(task: Task) -> None:
     """Raises InvalidArgument for what cannot be meant, whatever the state of things."""
     plain("message", task.message, MAX_MESSAGE_CHARS)
-    for name in ("client_request_id", "thread_id", "title", "model", "agent_id"):
+    for name in _NAMES:
         if (text := getattr(task, name)) is not None:
             plain(name, text, MAX_NAME_CHARS)
     match task.operation_type:
@@ -86,8 +92,36 @@ def check(task: Task) -> None:
                 "title and ephemeral are for a new thread: leave them out of send_message",
                 field="title",
             )
-        case OperationType.START_CHAT | OperationType.SEND_MESSAGE:
+        case OperationType.STEER_TURN if task.thread_id is None or task.expected_turn_id is None:
+            raise InvalidArgument(
+                "steer_turn needs the running turn: give thread_id and expected_turn_id",
+                field="expected_turn_id",
+            )
+        case OperationType.STEER_TURN if task != _steering_only(task):
+            raise InvalidArgument(
+                "steering leaves the turn as it is: give the message, thread_id and "
+                "expected_turn_id, and none of title, model, sandbox, approval_policy, "
+                "collaboration_mode and ephemeral",
+                field="operation_type",
+            )
+        case OperationType.START_CHAT | OperationType.SEND_MESSAGE if task.expected_turn_id:
+            raise InvalidArgument(
+                "expected_turn_id is for steer_turn: leave it out", field="expected_turn_id"
+            )
+        case OperationType.START_CHAT | OperationType.SEND_MESSAGE | OperationType.STEER_TURN:
             pass
+
+
+def _steering_only(task: Task) -> Task:
+    return replace(
+        task,
+        title=None,
+        model=None,
+        sandbox=None,
+        approval_policy=None,
+        collaboration_mode=CollaborationMode.DEFAULT,
+        ephemeral=False,
+    )
 
 
 def submission(task: Task, place: Place, settings: Settings) -> Submission:
@@ -123,7 +157,16 @@ def _request(task: Task, place: Place, settings: Settings) -> TaskRequest:
         approval_policy=task.approval_policy or ApprovalPolicy(settings.default_approval_policy),
         model=task.model or settings.default_model,
         effort=settings.default_effort,
+        collaboration_mode=task.collaboration_mode,
     )
+    if task.thread_id is not None and task.expected_turn_id is not None:
+        return SteerTurn(
+            message=task.message,
+            thread_id=ThreadId(task.thread_id),
+            expected_turn_id=TurnId(task.expected_turn_id),
+            cwd=place.cwd,
+            project_id=place.project_id,
+        )
     if task.thread_id is not None:
         return SendMessage(
             message=task.message,

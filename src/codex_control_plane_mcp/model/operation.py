@@ -2,7 +2,8 @@
 
 Rule 1: a final state never changes.
 Rule 2: no state after `starting_turn` is reached without a turn that Codex has accepted.
-Rule 3: `completed` is reached only by Codex's own word that the turn completed.
+Rule 3: `completed` is reached only by Codex's own word that the turn completed, or, where a turn is
+only steered, that it took the words.
 
 The table at the end is the only place that says which fact may follow which state. The store
 applies it, the documents draw it, the database repeats its end states as a CHECK.
@@ -68,6 +69,8 @@ class Policy:
     sandbox: str
     approval_policy: str
     model: str
+    #: `plan` or `default`; None when Codex did not say.
+    collaboration_mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,20 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as Codex marks one: an item of its own, never words that look like a plan."""
+
+    item_id: str
+    markdown: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What Codex said at the end of the turn, to the letter (secrets masked)."""
 
     text: str
     turn_id: TurnId
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +182,8 @@ class ThreadBound:
 
     thread_id: ThreadId
     app_server_id: AppServerId
-    policy: Policy
+    #: None where Codex was not asked: steering does not touch it.
+    policy: Policy | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from codex_control_plane_mcp.model.ids import ProjectId, ThreadId
+from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 
 #: The longest message Codex is given, in characters.
@@ -19,6 +19,15 @@ class OperationType(StrEnum):
 
     START_CHAT = "start_chat"
     SEND_MESSAGE = "send_message"
+    STEER_TURN = "steer_turn"
+
+
+class CollaborationMode(StrEnum):
+    """How Codex works on a turn."""
+
+    DEFAULT = "default"
+    #: Codex proposes a plan and changes nothing.
+    PLAN = "plan"
 
 
 class Priority(StrEnum):
@@ -42,6 +51,7 @@ class TurnOptions:
     approval_policy: ApprovalPolicy
     model: str | None = None
     effort: str | None = None
+    collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,21 @@ class SendMessage:
     options: TurnOptions
 
 
-TaskRequest: TypeAlias = StartChat | SendMessage
+@dataclass(frozen=True, slots=True)
+class SteerTurn:
+    """More words for a turn that runs. It has no turn of its own, and so no options."""
+
+    type: Literal[OperationType.STEER_TURN] = field(default=OperationType.STEER_TURN, init=False)
+    message: str
+    thread_id: ThreadId
+    expected_turn_id: TurnId
+    cwd: str
+    project_id: ProjectId
+
+
+TaskRequest: TypeAlias = StartChat | SendMessage | SteerTurn
+#: Those that have a turn of their own.
+TurnRequest: TypeAlias = StartChat | SendMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +116,24 @@ def request_to_json(request: TaskRequest) -> dict[str, object]:
         "message": request.message,
         "cwd": request.cwd,
         "project_id": request.project_id,
-        "options": {
-            "sandbox": request.options.sandbox.value,
-            "approval_policy": request.options.approval_policy.value,
-            "model": request.options.model,
-            "effort": request.options.effort,
-        },
     }
     match request:
         case StartChat():
-            return shared | {"title": request.title, "ephemeral": request.ephemeral}
+            return shared | {
+                "title": request.title,
+                "ephemeral": request.ephemeral,
+                "options": _options_to_json(request.options),
+            }
         case SendMessage():
-            return shared | {"thread_id": request.thread_id}
+            return shared | {
+                "thread_id": request.thread_id,
+                "options": _options_to_json(request.options),
+            }
+        case SteerTurn():
+            return shared | {
+                "thread_id": request.thread_id,
+                "expected_turn_id": request.expected_turn_id,
+            }
 
 
 def request_from_json(data: dict[str, object]) -> TaskRequest:
@@ -111,24 +141,16 @@ def request_from_json(data: dict[str, object]) -> TaskRequest:
 
     Raises KeyError, TypeError or ValueError for anything else.
     """
-    given = data["options"]
-    if not isinstance(given, dict):
-        raise TypeError("options must be an object")
-    options = TurnOptions(
-        sandbox=Sandbox(given["sandbox"]),
-        approval_policy=ApprovalPolicy(given["approval_policy"]),
-        model=given["model"],
-        effort=given["effort"],
-    )
-    message, cwd, project_id = str(data["message"]), str(data["cwd"]), str(data["project_id"])
+    message, cwd = str(data["message"]), str(data["cwd"])
+    project_id = ProjectId(str(data["project_id"]))
     match OperationType(str(data["type"])):
         case OperationType.START_CHAT:
             title = data["title"]
             return StartChat(
                 message=message,
                 cwd=cwd,
-                project_id=ProjectId(project_id),
-                options=options,
+                project_id=project_id,
+                options=_options_from_json(data["options"]),
                 title=None if title is None else str(title),
                 ephemeral=data["ephemeral"] is True,
             )
@@ -137,9 +159,48 @@ def request_from_json(data: dict[str, object]) -> TaskRequest:
                 message=message,
                 thread_id=ThreadId(str(data["thread_id"])),
                 cwd=cwd,
-                project_id=ProjectId(project_id),
-                options=options,
+                project_id=project_id,
+                options=_options_from_json(data["options"]),
             )
+        case OperationType.STEER_TURN:
+            return SteerTurn(
+                message=message,
+                thread_id=ThreadId(str(data["thread_id"])),
+                expected_turn_id=TurnId(str(data["expected_turn_id"])),
+                cwd=cwd,
+                project_id=project_id,
+            )
+
+
+def _options_to_json(options: TurnOptions) -> dict[str, object]:
+    return {
+        "sandbox": options.sandbox.value,
+        "approval_policy": options.approval_policy.value,
+        "model": options.model,
+        "effort": options.effort,
+        "collaboration_mode": options.collaboration_mode.value,
+    }
+
+
+def _options_from_json(data: object) -> TurnOptions:
+    if not isinstance(data, dict):
+        raise TypeError("options must be an object")
+    return TurnOptions(
+        sandbox=Sandbox(data["sandbox"]),
+        approval_policy=ApprovalPolicy(data["approval_policy"]),
+        model=data["model"],
+        effort=data["effort"],
+        collaboration_mode=CollaborationMode(data["collaboration_mode"]),
+    )
+
+
+def sandbox_of(request: TaskRequest) -> Sandbox:
+    """The sandbox a request asks for. Steering leaves the turn's own as it is."""
+    match request:
+        case StartChat() | SendMessage():
+            return request.options.sandbox
+        case SteerTurn():
+            return Sandbox.READ_ONLY
 
 
 def payload_hash(submission: Submission) -> str:
@@ -156,14 +217,14 @@ def payload_hash(submission: Submission) -> str:
 
 def prompt_key(submission: Submission) -> str | None:
     """Equal for prompts that are the same: same project, same text once Unicode form, white space
-    and case are set aside. `None` when the caller wants no such guard. Similar is not the same:
-    one other character gives another key."""
-    match submission.dedup_policy:
-        case DedupPolicy.IDEMPOTENCY_ONLY:
-            return None
-        case DedupPolicy.ACTIVE_PROMPT_GUARD:
-            request = submission.request
-            return _digest([request.project_id, normalised(request.message)])
+    and case are set aside. Similar is not the same: one other character gives another key.
+
+    `None` when the caller wants no such guard, and for steering, which starts no work.
+    """
+    request = submission.request
+    if submission.dedup_policy is DedupPolicy.IDEMPOTENCY_ONLY or isinstance(request, SteerTurn):
+        return None
+    return _digest([request.project_id, normalised(request.message)])
 
 
 def normalised(text: str) -> str:

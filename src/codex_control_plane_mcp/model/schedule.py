@@ -31,6 +31,8 @@ class Job:
     sandbox: Sandbox
     priority: Priority
     created_at: Moment
+    #: Whether it has a turn of its own. Steering belongs to a turn that has its slots already.
+    takes_turn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ _Slot = tuple[str, str]
 
 def _slots(job: Job, limits: Limits) -> Sequence[tuple[_Slot, int]]:
     """Every slot the job takes while it runs, with how many of that slot there are."""
+    if not job.takes_turn:
+        return ()
     slots: list[tuple[_Slot, int]] = [
         (("global", ""), limits.everywhere),
         (("project", job.project_id), limits.per_project),

@@ -39,6 +39,7 @@ from codex_control_plane_mcp.model.operation import (
     Fact,
     Intent,
     Operation,
+    Plan,
     Policy,
     Report,
     Status,
@@ -49,12 +50,14 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import (
+    OperationType,
     Priority,
     Submission,
     payload_hash,
     prompt_key,
     request_from_json,
     request_to_json,
+    sandbox_of,
 )
 from codex_control_plane_mcp.model.schedule import Job, Limits, Verdict, decide
 from codex_control_plane_mcp.redact import redact
@@ -103,7 +106,7 @@ def insert_operation(
             prompt_key=prompt_key(submission),
             project_id=request.project_id,
             cwd=request.cwd,
-            sandbox=request.options.sandbox.value,
+            sandbox=sandbox_of(request).value,
             **_columns(operation),
         )
     )
@@ -154,7 +157,7 @@ def record(
             status_seq = operation.last_seq + len(lines)
     moved = replace(
         moved,
-        report=moved.report and replace(moved.report, text=_clean(moved.report.text)),
+        report=moved.report and _cleaned_report(moved.report),
         trouble=moved.trouble and replace(moved.trouble, message=_clean(moved.trouble.message)),
         last_seq=operation.last_seq + len(lines),
         status_seq=status_seq,
@@ -248,6 +251,11 @@ def _cleaned(entry: Entry) -> Entry:
     return replace(entry, text=_clean(entry.text))
 
 
+def _cleaned_report(report: Report) -> Report:
+    plan = report.plan and replace(report.plan, markdown=_clean(report.plan.markdown))
+    return replace(report, text=_clean(report.text), plan=plan)
+
+
 # --- Reading -----------------------------------------------------------------------------------
 
 
@@ -270,9 +278,14 @@ def unfinished_with_prompt(connection: Connection, key: str) -> Operation | None
 
 
 def by_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> Operation | None:
+    """The operation whose turn it is; not those that only steered it."""
     return _one(
         connection,
-        _SELECT.where(operations.c.thread_id == thread_id, operations.c.turn_id == turn_id)
+        _SELECT.where(
+            operations.c.thread_id == thread_id,
+            operations.c.turn_id == turn_id,
+            operations.c.type != OperationType.STEER_TURN.value,
+        )
         .order_by(operations.c.created_at.desc())
         .limit(1),
     )
@@ -354,6 +367,7 @@ def active_jobs(connection: Connection) -> list[Job]:
 _SELECT: Select[Any] = select(operations)
 _JOBS: Select[Any] = select(
     operations.c.id,
+    operations.c.type,
     operations.c.project_id,
     operations.c.agent_id,
     operations.c.thread_id,
@@ -377,6 +391,7 @@ def _job(row: _Row) -> Job:
         sandbox=Sandbox(row.sandbox),
         priority=Priority(row.priority),
         created_at=row.created_at,
+        takes_turn=row.type != OperationType.STEER_TURN.value,
     )
 
 
@@ -386,6 +401,7 @@ def _job(row: _Row) -> Job:
 def _columns(operation: Operation) -> dict[str, object]:
     """What may change in the life of an operation, and its names. The request never changes."""
     intent, report, trouble = operation.intent, operation.report, operation.trouble
+    plan = report and report.plan
     return {
         "id": operation.id,
         "client_request_id": operation.client_request_id,
@@ -405,6 +421,8 @@ def _columns(operation: Operation) -> dict[str, object]:
         "policy": _dumped(operation.policy),
         "report_text": report and report.text,
         "report_turn_id": report and report.turn_id,
+        "plan_item_id": plan and plan.item_id,
+        "plan_markdown": plan and plan.markdown,
         "trouble_code": trouble and trouble.code,
         "trouble_message": trouble and trouble.message,
         "token_usage": _dumped(operation.token_usage),
@@ -432,7 +450,7 @@ def _operation(row: _Row) -> Operation:
         app_server_id=AppServerId(row.app_server_id) if row.app_server_id else None,
         intent=_intent(row),
         policy=Policy(**json.loads(row.policy)) if row.policy else None,
-        report=None if row.report_text is None else Report(row.report_text, row.report_turn_id),
+        report=_report(row),
         trouble=None
         if row.trouble_code is None
         else Trouble(row.trouble_code, row.trouble_message),
@@ -442,6 +460,13 @@ def _operation(row: _Row) -> Operation:
         status_seq=row.status_seq,
         generation=Generation(row.generation) if row.generation else NOBODY,
     )
+
+
+def _report(row: _Row) -> Report | None:
+    if row.report_text is None:
+        return None
+    plan = None if row.plan_item_id is None else Plan(row.plan_item_id, row.plan_markdown)
+    return Report(row.report_text, row.report_turn_id, plan)
 
 
 def _intent(row: _Row) -> Intent | None:

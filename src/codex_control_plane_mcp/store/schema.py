@@ -32,6 +32,8 @@ operations = Table(
     Column("policy", Text),
     Column("report_text", Text),
     Column("report_turn_id", Text),
+    Column("plan_item_id", Text),
+    Column("plan_markdown", Text),
     Column("trouble_code", Text),
     Column("trouble_message", Text),
     Column("token_usage", Text),

@@ -28,6 +28,7 @@ from codex_control_plane_mcp.codex.session import AppServerIdentity, CodexSessio
 from codex_control_plane_mcp.codex.words.events import ConnectionLost, TurnCompleted
 from codex_control_plane_mcp.codex.words.things import ThreadInForce, Turn
 from codex_control_plane_mcp.codex.words.verbs import (
+    CollaborationMode,
     ListTurns,
     ResumeThread,
     StartThread,
@@ -54,13 +55,20 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
     TurnIntended,
 )
-from codex_control_plane_mcp.model.request import SendMessage, StartChat
+from codex_control_plane_mcp.model.request import (
+    SendMessage,
+    StartChat,
+    SteerTurn,
+    TurnOptions,
+    TurnRequest,
+)
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.wishes import WishKind
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import find_turn
 from codex_control_plane_mcp.work.follower import Follower
 from codex_control_plane_mcp.work.line import Line
+from codex_control_plane_mcp.work.steering import steer
 
 logger = logging.getLogger(__name__)
 
@@ -117,23 +125,32 @@ class Driver:
     # --- One height: bind a thread, ask for the turn, follow it ---------------------------------
 
     async def _advance(self, session: CodexSession) -> None:
+        request = self._operation.request
+        if self._operation.status is Status.STARTING_THREAD and await self._is_cancelled():
+            return
+        match request:
+            case StartChat() | SendMessage():
+                await self._have_turn(request, session)
+            case SteerTurn():
+                await self._make_sure_of_owner(session)
+                await steer(self._case, request, session)
+
+    async def _have_turn(self, request: TurnRequest, session: CodexSession) -> None:
         if self._operation.status is Status.STARTING_THREAD:
-            if await self._is_cancelled():
-                return
-            await self._bind_thread(session)
+            await self._bind_thread(request, session)
             if self._operation.is_final:
                 return
         thread_id = self._thread_id()
         await self._make_sure_of_owner(session)
         with session.inbox(thread_id) as inbox:
             if self._operation.status is Status.STARTING_TURN:
-                await self._ask(session, thread_id, inbox)
+                await self._ask(request, session, thread_id, inbox)
             if self._operation.status in WITH_TURN:
                 await self._follow(session, inbox)
 
-    async def _bind_thread(self, session: CodexSession) -> None:
+    async def _bind_thread(self, request: TurnRequest, session: CodexSession) -> None:
         """Get a thread, and put the wish for a turn on record in the same breath."""
-        opened, last_turn_id = await self._open_thread(session)
+        opened, last_turn_id = await self._open_thread(request, session)
         if self._operation.is_final:
             return
         self._bound_to = session
@@ -142,9 +159,10 @@ class Driver:
             TurnIntended(last_turn_id),
         )
 
-    async def _open_thread(self, session: CodexSession) -> tuple[ThreadInForce, TurnId | None]:
+    async def _open_thread(
+        self, request: TurnRequest, session: CodexSession
+    ) -> tuple[ThreadInForce, TurnId | None]:
         """The thread, and the last turn it had; it is idle."""
-        request = self._operation.request
         match request:
             case StartChat():
                 return await session.start_thread(_new_thread(request)), None
@@ -153,17 +171,19 @@ class Driver:
                     opened = await session.resume_thread(ResumeThread(thread_id))
                     return opened, await self._wait_until_idle(session, thread_id, inbox)
 
-    async def _ask(self, session: CodexSession, thread_id: ThreadId, inbox: Inbox) -> None:
+    async def _ask(
+        self, request: TurnRequest, session: CodexSession, thread_id: ThreadId, inbox: Inbox
+    ) -> None:
         """Have Codex accept the turn: once."""
         if self._bound_to is not session:
-            if not await self._settle_doubt(session, thread_id, inbox):
+            if not await self._settle_doubt(request, session, thread_id, inbox):
                 return
         elif await self._is_cancelled():
             return
         if self._operation.status is not Status.STARTING_TURN:
             return
         try:
-            turn = await session.start_turn(self._turn(thread_id))
+            turn = await session.start_turn(self._turn(request, thread_id))
         except (ShuttingDown, Overloaded):
             # Codex took nothing: the next attempt may ask with an intent of its own.
             await self._case.record(TurnIntended(self._intent_last_turn()))
@@ -178,14 +198,16 @@ class Driver:
             await self._case.record(TurnAccepted(turn.id))
             await self._name_thread(session, thread_id)
 
-    async def _settle_doubt(self, session: CodexSession, thread_id: ThreadId, inbox: Inbox) -> bool:
+    async def _settle_doubt(
+        self, request: TurnRequest, session: CodexSession, thread_id: ThreadId, inbox: Inbox
+    ) -> bool:
         """Find out what became of the wish on record. True when it is sure that the turn has not
         been accepted and a new wish is on record; False when the state has moved on."""
         intent = self._operation.intent
         try:
             await session.resume_thread(ResumeThread(thread_id))
         except ThreadNotFound as error:
-            await self._thread_is_lost(error)
+            await self._thread_is_lost(request, error)
             return False
         found = (
             None
@@ -205,9 +227,9 @@ class Driver:
         await self._case.record(TurnIntended(last_turn_id))
         return True
 
-    async def _thread_is_lost(self, error: ThreadNotFound) -> None:
+    async def _thread_is_lost(self, request: TurnRequest, error: ThreadNotFound) -> None:
         """Without a turn a thread is not kept: its absence proves that none was accepted."""
-        match self._operation.request:
+        match request:
             case StartChat():
                 await self._case.record(ThreadLost())
             case SendMessage():
@@ -282,8 +304,8 @@ class Driver:
         logger.info("operation %s: %s", self._operation.id, error)
         await anyio.sleep(min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS))
 
-    def _turn(self, thread_id: ThreadId) -> StartTurn:
-        request, intent = self._operation.request, self._operation.intent
+    def _turn(self, request: TurnRequest, thread_id: ThreadId) -> StartTurn:
+        intent = self._operation.intent
         assert intent is not None  # noqa: S101  # the table: `starting_turn` has its intent
         options = request.options
         # A new thread has its policy from `thread/start`; an old one may have had another's.
@@ -296,6 +318,7 @@ class Driver:
             approval_policy=options.approval_policy.value if overrides else None,
             model=options.model if overrides else None,
             effort=options.effort,
+            collaboration_mode=_collaboration_mode(options, self._operation.policy),
         )
 
     def _thread_id(self) -> ThreadId:
@@ -305,6 +328,16 @@ class Driver:
 
     def _intent_last_turn(self) -> TurnId | None:
         return None if self._operation.intent is None else self._operation.intent.last_turn_id
+
+
+def _collaboration_mode(options: TurnOptions, policy: Policy | None) -> CollaborationMode | None:
+    """The mode to ask for, where it is not the one the thread has. A mode names its model, and that
+    one wins: so it is the model that was asked for, or the thread's own."""
+    wanted = options.collaboration_mode
+    present = policy.collaboration_mode if policy else None
+    if policy is None or wanted.value == (present or "default"):
+        return None
+    return CollaborationMode(wanted.value, options.model or policy.model, options.effort)
 
 
 def _new_thread(request: StartChat) -> StartThread:
@@ -324,6 +357,7 @@ def _policy(opened: ThreadInForce) -> Policy:
         _SANDBOXES.get(opened.sandbox.kind, opened.sandbox.kind),
         opened.approval_policy,
         opened.model,
+        opened.collaboration_mode,
     )
 
 

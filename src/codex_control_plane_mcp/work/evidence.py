@@ -61,13 +61,19 @@ async def _look(
     for turn in page.data:
         if turn.id == intent.last_turn_id:
             break
-        asked_by = [item.client_id for item in turn.items if isinstance(item, UserMessage)]
-        if any(_is_ours(client_id, operation_id) for client_id in asked_by):
+        asked_by = [message.client_id for message in messages_of(turn)]
+        if any(is_ours(client_id, operation_id) for client_id in asked_by):
             return Found(turn, "it bears the message id of this operation")
         if not asked_by and nameless is None:
             nameless = Found(turn, "it is newer than the last turn before the request")
     return nameless
 
 
-def _is_ours(client_id: str | None, operation_id: OperationId) -> bool:
+def messages_of(turn: Turn) -> list[UserMessage]:
+    """What users said in a turn: its first message, and words it was steered with."""
+    return [item for item in turn.items if isinstance(item, UserMessage)]
+
+
+def is_ours(client_id: str | None, operation_id: OperationId) -> bool:
+    """Whether a message bears the id of any attempt of this operation."""
     return client_id is not None and client_id.partition(".")[0] == operation_id

@@ -15,6 +15,7 @@ from codex_control_plane_mcp.codex.inbox import Inbox, Said
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.events import (
     ConnectionLost,
+    ItemCompleted,
     ServerRequestResolved,
     ThreadStatusChanged,
     TokenUsageUpdated,
@@ -40,12 +41,14 @@ from codex_control_plane_mcp.model.operation import (
     Failed,
     Interrupted,
     Lost,
+    Plan,
     Report,
     TokenUsage,
     Trouble,
 )
 from codex_control_plane_mcp.store import journal
 from codex_control_plane_mcp.work.case import Case
+from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS
 from codex_control_plane_mcp.work.questions import Questions
 from codex_control_plane_mcp.work.scribe import Scribe
 
@@ -73,6 +76,7 @@ class Follower:
         self._usage: TokenUsage | None = None
         self._was_heard = False
         self._written_at = -math.inf
+        self._plan: Plan | None = None
         #: When to read the turn's record, because Codex says it does nothing.
         self._look_at = math.inf
 
@@ -135,6 +139,9 @@ class Follower:
                 await self._questions.resolved(request_id)
             case NotOurs():
                 pass  # The session refuses it.
+            case ItemCompleted(item=ProposedPlan(id=item_id, text=text)):
+                self._plan = Plan(item_id, text)
+                self._scribe.hear(said)
             case (
                 CommandApproval()
                 | FileChangeApproval()
@@ -173,14 +180,21 @@ class Follower:
 
     async def _finish(self, turn: Turn) -> None:
         """The turn is over: say so with Codex's own words."""
-        if turn.status == "completed" and turn.final_message is None and turn.items_view != "full":
+        said_nothing = turn.final_message is None and self._plan is None
+        if turn.status == "completed" and said_nothing and turn.items_view != "full":
             turn = await self._read_turn() or turn
+        self._take_in(turn)
+        if self._usage is not None:
+            await self._flush(all_of_it=True)
+        await self._case.end(_outcome(turn, self._plan), entries=self._scribe.take(all_of_it=True))
+
+    def _take_in(self, turn: Turn) -> None:
+        """What the turn said as far as its record shows; what is written already is left out."""
         for item in turn.items:
             if isinstance(item, AgentMessage | ProposedPlan):
                 self._scribe.item_completed(item)
-        if self._usage is not None:
-            await self._flush(all_of_it=True)
-        await self._case.end(_outcome(turn), entries=self._scribe.take(all_of_it=True))
+            if isinstance(item, ProposedPlan):
+                self._plan = Plan(item.id, item.text)
 
     # --- Reading Codex's record -----------------------------------------------------------------
 
@@ -205,13 +219,15 @@ class Follower:
             await self._lose(str(error))
             return
         turn = await self._read_turn()
+        if turn is not None and turn.status == "interrupted" and not turn.items:
+            # A turn that Codex has just begun can look like this for a moment.
+            await anyio.sleep(SETTLE_SECONDS)
+            turn = await self._read_turn()
         if turn is None:
             await self._lose(f"Codex has no record of turn {operation.turn_id}")
         elif turn.status == "inProgress":
             self._scribe.note(Category.GAP, "Followed again; what happened meanwhile is summed up.")
-            for item in turn.items:
-                if isinstance(item, AgentMessage | ProposedPlan):
-                    self._scribe.item_completed(item)
+            self._take_in(turn)
             self._questions.taken_up()
         elif turn.status == "interrupted" and owner_died:
             await self._case.end(
@@ -246,11 +262,12 @@ class Follower:
         return turn_id
 
 
-def _outcome(turn: Turn) -> Completed | Failed | Interrupted:
+def _outcome(turn: Turn, plan: Plan | None) -> Completed | Failed | Interrupted:
     match turn.status:
         case "completed":
             message = turn.final_message
-            return Completed(Report("" if message is None else message.text, turn.id))
+            said = message.text if message else plan.markdown if plan else ""
+            return Completed(Report(said, turn.id, plan))
         case "interrupted":
             return Interrupted()
         case status:

@@ -8,7 +8,6 @@ after a crash it is known that it may have arrived.
 import json
 import logging
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -44,6 +43,8 @@ ASKED_AGAIN_SECONDS = 3.0
 NOBODY_IN_TIME = "timeout"
 #: A wish that could not be granted is looked at again after this long.
 TRY_AGAIN_SECONDS = 2.0
+#: A turn becomes active within milliseconds of its acceptance.
+INTERRUPT_AGAIN_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class Questions:
         try:
             match wish.kind:
                 case WishKind.CANCEL:
-                    await self._interrupt()
+                    await self._interrupt(now)
                 case WishKind.ANSWER:
                     await self._answer(wish)
         except CodexError as error:
@@ -157,14 +158,17 @@ class Questions:
             logger.info("operation %s: %s", self._case.operation.id, error)
             self._again_at = now + TRY_AGAIN_SECONDS
 
-    async def _interrupt(self) -> None:
+    async def _interrupt(self, now: float) -> None:
         operation = self._case.operation
         if self._interrupted or operation.thread_id is None or operation.turn_id is None:
             return
-        # It may have ended by itself meanwhile; its end is on the way to us then.
-        with suppress(NoActiveTurn, WrongActiveTurn):
+        try:
             await self._session.interrupt_turn(operation.thread_id, operation.turn_id)
-        self._interrupted = True
+            self._interrupted = True
+        except (NoActiveTurn, WrongActiveTurn):
+            # It has ended, and its end is on the way to us; or it was accepted a moment ago and
+            # does not count as active yet.
+            self._again_at = now + INTERRUPT_AGAIN_SECONDS
 
     async def _answer(self, wish: Wish) -> None:
         one = None if wish.interaction_id is None else self._open.get(wish.interaction_id)

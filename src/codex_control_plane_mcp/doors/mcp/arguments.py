@@ -13,7 +13,12 @@ from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
-from codex_control_plane_mcp.model.request import DedupPolicy, OperationType, Priority
+from codex_control_plane_mcp.model.request import (
+    CollaborationMode,
+    DedupPolicy,
+    OperationType,
+    Priority,
+)
 
 #: Nobody nests arguments deeper; who does wants to see us fall over.
 MAX_DEPTH = 64
@@ -24,6 +29,7 @@ A = TypeVar("A", bound="Arguments")
 _Type = Annotated[OperationType, Field(strict=False)]
 _Sandbox = Annotated[Sandbox, Field(strict=False)]
 _Approval = Annotated[ApprovalPolicy, Field(strict=False)]
+_Mode = Annotated[CollaborationMode, Field(strict=False)]
 _Priority = Annotated[Priority, Field(strict=False)]
 _Dedup = Annotated[DedupPolicy, Field(strict=False)]
 _Status = Annotated[InteractionStatus, Field(strict=False)]
@@ -50,7 +56,8 @@ class SubmitTask(Arguments):
     model: str | None = None
     sandbox: _Sandbox | None = None
     approval_policy: _Approval | None = None
-    collaboration_mode: Literal["default"] | None = None
+    expected_turn_id: str | None = Field(None, description="For steer_turn: the running turn")
+    collaboration_mode: _Mode | None = None
     agent_id: str | None = None
     priority: _Priority | None = None
     dedup_policy: _Dedup | None = None

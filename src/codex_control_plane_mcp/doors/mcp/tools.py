@@ -96,6 +96,8 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             wanted,
             "client_request_id",
             "cwd",
+            "expected_turn_id",
+            "collaboration_mode",
             "title",
             "model",
             "sandbox",

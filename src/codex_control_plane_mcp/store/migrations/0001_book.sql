@@ -30,6 +30,8 @@ CREATE TABLE operations (
     policy              TEXT,
     report_text         TEXT,
     report_turn_id      TEXT,
+    plan_item_id        TEXT,
+    plan_markdown       TEXT,
     trouble_code        TEXT,
     trouble_message     TEXT,
     token_usage         TEXT,
@@ -56,7 +58,8 @@ CREATE UNIQUE INDEX operations_by_client_request ON operations (client_request_i
 CREATE UNIQUE INDEX operations_same_prompt ON operations (prompt_key)
     WHERE prompt_key IS NOT NULL AND completed_at IS NULL;
 CREATE UNIQUE INDEX operations_one_turn_a_thread ON operations (thread_id)
-    WHERE thread_id IS NOT NULL AND completed_at IS NULL AND started_at IS NOT NULL;
+    WHERE thread_id IS NOT NULL AND completed_at IS NULL AND started_at IS NOT NULL
+    AND type <> 'steer_turn';
 CREATE INDEX operations_unfinished ON operations (status, created_at)
     WHERE completed_at IS NULL;
 CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
@@ -122,6 +125,7 @@ CREATE UNIQUE INDEX wishes_one_answer ON wishes (interaction_id)
 CREATE UNIQUE INDEX wishes_one_cancel ON wishes (operation_id)
     WHERE kind = 'cancel' AND done_at IS NULL;
 CREATE INDEX wishes_open ON wishes (created_at, id) WHERE done_at IS NULL;
+CREATE INDEX wishes_by_interaction ON wishes (interaction_id) WHERE interaction_id IS NOT NULL;
 
 CREATE TABLE workers (
     id           TEXT NOT NULL PRIMARY KEY,
