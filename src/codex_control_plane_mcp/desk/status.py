@@ -21,8 +21,8 @@ from codex_control_plane_mcp.store.book import Reading
 
 STATUS_TOOL = "codex_get_operation_status"
 
-#: Long messages come in parts; this many of the newest are put together at most.
-MESSAGE_PARTS = 400
+#: Long messages come in parts; first so many of the newest are read, then more.
+MESSAGE_PARTS = (24, 96, 400)
 #: A report is shown in pages of this many characters.
 REPORT_PAGE_CHARS = 6_000
 
@@ -33,7 +33,7 @@ class Look:
 
     operation_id: OperationId
     after_seq: int | None = None
-    last_messages: int = 2
+    last_messages: int = 1
     message_max_chars: int = 1_200
     #: 0 leaves the progress out altogether.
     progress_events: int = 10
@@ -184,8 +184,10 @@ _POLL_AFTER = {
 
 def _pending(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, list[Interaction]]:
     """The questions that still want an answer: those on their way to Codex do not."""
-    answered = wishes.answers_on_their_way(reading)
     asked = interactions.open_of_many(reading, ids)
+    if not any(asked.values()):
+        return asked
+    answered = wishes.answers_on_their_way(reading)
     return {id_: [one for one in asked[id_] if one.id not in answered] for id_ in ids}
 
 
@@ -228,24 +230,55 @@ def _messages(reading: Reading, operation: Operation, wanted: Look) -> tuple[vie
     """The last messages, each put together from its parts; the final report is not repeated."""
     if wanted.last_messages == 0:
         return ()
-    parts = journal.newest(reading, operation.id, MESSAGE_PARTS, Category.ASSISTANT)
-    is_cut = len(parts) == MESSAGE_PARTS
-    whole: dict[str, list[Written]] = {}
-    for part in parts:
-        whole.setdefault(part.item_id or str(part.seq), []).append(part)
-    report = None if operation.report is None else operation.report.text
-    messages = [
-        _message(group, wanted.message_max_chars, is_cut=is_cut and group[0] is parts[0])
-        for group in whole.values()
-        if "".join(part.text for part in group) != report
-    ]
+    groups, is_cut = _newest_parts(reading, operation, wanted)
+    report = "" if operation.report is None else operation.report.text
+    messages: list[views.Message] = []
+    for number, group in enumerate(groups):
+        text = "".join(part.text for part in group)
+        lacks_start = is_cut and number == 0
+        if text != report and not (lacks_start and report.endswith(text)):
+            messages.append(_message(group, text, wanted.message_max_chars, lacks_start))
     return tuple(messages[-wanted.last_messages :])
 
 
-def _message(parts: Sequence[Written], max_chars: int, *, is_cut: bool) -> views.Message:
+def _newest_parts(
+    reading: Reading, operation: Operation, wanted: Look
+) -> tuple[list[list[Written]], bool]:
+    """The parts of the newest messages, by message, and whether the first lacks its start.
+
+    Mostly a few parts are enough; more are read only where messages are long.
+    """
+    groups: list[list[Written]] = []
+    for limit in MESSAGE_PARTS:
+        parts = journal.newest(reading, operation.id, limit, Category.ASSISTANT)
+        whole: dict[str, list[Written]] = {}
+        for part in parts:
+            whole.setdefault(part.item_id or str(part.seq), []).append(part)
+        groups = list(whole.values())
+        if len(parts) < limit:
+            return groups, False
+        if _is_enough(groups, wanted):
+            break
+    return groups, True
+
+
+def _is_enough(groups: Sequence[Sequence[Written]], wanted: Look) -> bool:
+    """Whether the messages wanted are whole, as far as they are shown: of the first the start is
+    missing. One more is wanted, for the last may turn out to be the report."""
+    asked_for = groups[-wanted.last_messages :]
+    if len(groups) > wanted.last_messages + 1:
+        return True
+    return len(asked_for) == wanted.last_messages and all(
+        sum(len(part.text) for part in group) > wanted.message_max_chars for group in asked_for
+    )
+
+
+def _message(
+    parts: Sequence[Written], text: str, max_chars: int, lacks_start: bool
+) -> views.Message:
     """A running message is interesting at its end, so that is what is kept."""
-    text, shortened = end_of("".join(part.text for part in parts), max_chars)
-    return views.Message(parts[-1].seq, parts[-1].at, text, shortened or is_cut or None)
+    shown, shortened = end_of(text, max_chars)
+    return views.Message(parts[-1].seq, parts[-1].at, shown, shortened or lacks_start or None)
 
 
 def _report(operation: Operation, offset: int) -> views.FinalReport | None:

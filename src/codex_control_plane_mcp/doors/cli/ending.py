@@ -117,12 +117,16 @@ async def _turns_of_the_worker(settings: Settings, environ: Mapping[str, str]) -
 
     from codex_control_plane_mcp.doors.cli.client import ToolRefused, connected
 
+    if worker_process(settings) is None:
+        return None  # asking would start another one
+    turns: int | None = None
     try:
         with anyio.fail_after(ASKING_SECONDS):
             async with connected(environ, settings.state_db) as server:
-                return (await server.health()).active_work.active_turn_count
-    except (OSError, TimeoutError, ToolRefused, MCPError):
-        return None
+                turns = (await server.health()).active_work.active_turn_count
+    except* (OSError, TimeoutError, ToolRefused, MCPError):
+        pass
+    return turns
 
 
 async def _turns_of_the_app_server(settings: Settings) -> int | None:

@@ -15,6 +15,8 @@ Shorten = Callable[[Json, int], None]
 
 #: Codex cuts at about 12,000, others later.
 MAX_RESULT_CHARS = 10_000
+#: Kept free for the cursor that a shortened list needs.
+CURSOR_CHARS = 100
 #: No text is cut below this.
 MIN_TEXT_CHARS = 120
 
@@ -56,6 +58,7 @@ def drop_last(
     def shorten(result: Json, excess: int) -> None:
         items = result.get(name) or []
         before = len(items)
+        excess += CURSOR_CHARS if then is not None else 0
         while len(items) > keep and excess > 0:
             excess -= len(compact(items.pop())) + 1
         if then is not None and len(items) < before:

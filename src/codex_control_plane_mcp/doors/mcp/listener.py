@@ -6,9 +6,10 @@ mode and, over TCP, the token. Announcing the address is the app's.
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -50,6 +51,7 @@ class Listener:
         self._server = make_server(desk)
         self._on_connections = on_connections or (lambda _count: None)
         self._connections = 0
+        self._streams: set[ByteStream] = set()
 
     @property
     def connections(self) -> int:
@@ -58,7 +60,8 @@ class Listener:
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started once connections are accepted and `descriptor` is true."""
-        async with await self._bind() as sockets:
+        async with await self._bind() as sockets, anyio.create_task_group() as group:
+            await group.start(self._close_at_the_end)
             task_status.started()
             await sockets.serve(self._welcome)
 
@@ -72,13 +75,24 @@ class Listener:
         where.port = sockets.extra(SocketAttribute.local_port)  # noqa: S610  # not Django's
         return sockets
 
+    async def _close_at_the_end(self, *, task_status: TaskStatus[None]) -> None:
+        """End the sessions by ending what they read, for their reading is not cancelled."""
+        try:
+            task_status.started()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for stream in tuple(self._streams):
+                    await _end_reading(stream)
+
     async def _welcome(self, stream: ByteStream) -> None:
         """One connection, from its greeting to its end. Its faults end nobody else's."""
+        self._streams.add(stream)
         async with stream:
             try:
                 early = await self._greeted(stream)
                 with self._counted():
-                    await serve_session(self._server, stream, early)
+                    await serve_session(self._server, _Steady(stream), early)
             except Unwelcome as refusal:
                 logger.warning("a connection was refused: %s", refusal)
                 with anyio.move_on_after(GREETING_SECONDS):
@@ -87,6 +101,8 @@ class Listener:
                 logger.debug("a connection ended before its greeting")
             except Exception:
                 logger.exception("a session failed")
+            finally:
+                self._streams.discard(stream)
 
     async def _greeted(self, stream: ByteStream) -> bytes:
         """Exchange greetings; what the client sent behind its own is returned."""
@@ -112,6 +128,36 @@ class Listener:
     def _count(self, change: int) -> None:
         self._connections += change
         self._on_connections(self._connections)
+
+
+async def _end_reading(stream: ByteStream) -> None:
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  not Django's
+    if raw.family == socket.AF_INET:
+        await stream.aclose()
+    else:
+        with suppress(OSError):  # the client was faster
+            raw.shutdown(socket.SHUT_RD)
+
+
+class _Steady:
+    """A stream whose reading ends with the stream only.
+
+    Cancelling a read of a unix socket, or closing the socket, at the very moment when bytes arrive
+    makes anyio's asyncio backend set the result of a future that is done, and the event loop
+    complains.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        chunk = b""
+        with anyio.CancelScope(shield=True):
+            chunk = await self._stream.receive(max_bytes)
+        return chunk  # noqa: RET504  for mypy, any scope may swallow what is raised in it
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
 
 
 async def serve_session(server: Server[Any], stream: lines.ByteStream, early: bytes = b"") -> None:

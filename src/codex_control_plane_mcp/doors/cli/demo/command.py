@@ -1,6 +1,7 @@
 """The command: runs the story, and whatever happens ends what it started."""
 
 import json
+import re
 import signal
 import sys
 import time
@@ -78,7 +79,7 @@ def run(options: Options) -> int:
             performance.removed = remove(performance.folder)
         _close(options, screen, performance)
     if options.picture is not None:
-        console.save_svg(str(options.picture), title="codex-control-plane-mcp-admin demo")
+        _save_picture(console, options.picture)
     if options.as_json:
         seconds = time.monotonic() - began
         sys.stdout.write(json.dumps(_as_json(performance, code, seconds)) + "\n")
@@ -90,6 +91,14 @@ def _console(options: Options) -> Console:
     if options.picture is not None:
         return Console(record=True, width=88, force_terminal=True, highlight=False)
     return console_on(sys.stderr if options.as_json else sys.stdout)
+
+
+def _save_picture(console: Console, file: Path) -> None:
+    drawn = console.export_svg(title="codex-control-plane-mcp-admin demo", unique_id="demo")
+    # Rich has the viewer fetch its font from the network, and some viewers drop its spaces.
+    offline = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    kept = offline.replace("<svg ", '<svg xml:space="preserve" ', 1)
+    file.write_text(kept, encoding="utf-8")
 
 
 @contextmanager
@@ -127,6 +136,7 @@ async def _tell(stage: Stage, screen: Screen, decide: Decide, performance: Perfo
     began = time.monotonic()
     with (stage.folder / "pipe.log").open("w", encoding="utf-8") as errors:
         async with connected(stage.environ, stage.settings.state_db, errors) as server:
+            await server.health()  # the client imports more with its first answer
             screen.connected(time.monotonic() - began, worker_process(stage.settings))
             try:
                 await story.tell(server)
@@ -149,7 +159,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _decider(options: Options, screen: Screen) -> Decide:
     async def unattended(_: Interaction) -> str:
         # Only of the script we know what it asks for.
-        return "decline" if options.real else "accept"
+        decision = "decline" if options.real else "accept"
+        screen.prompt(decision)
+        return decision
 
     async def at_the_terminal(_: Interaction) -> str:
         while True:

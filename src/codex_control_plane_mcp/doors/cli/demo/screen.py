@@ -128,13 +128,13 @@ class Screen:
             rows.add_row("reason", Text(asked.reason))
         self._framed(rows, title=f"{asked.kind}", style="yellow")
 
-    def prompt(self) -> None:
-        """Ask the person; what they type follows on the same line."""
-        self._console.print(
-            Text.assemble(" " * INDENT, "Allow it?  ", ("a", "bold"), "ccept / ", ("d", "bold"))
-            + Text("ecline  » "),
-            end="",
-        )
+    def prompt(self, answer: str | None = None) -> None:
+        """Ask the person; what they type follows on the same line. `answer`: nobody is asked."""
+        asks = Text.assemble("Allow it?  ", ("a", "bold"), "ccept / ", ("d", "bold"), "ecline  » ")
+        if answer is None:
+            self._console.print(Text(" " * INDENT) + asks, end="")
+        else:
+            self._line(asks + Text(f"{answer} (--yes)", "dim"))
 
     def answered(self, decision: str) -> None:
         style = "green" if decision == "accept" else "red"

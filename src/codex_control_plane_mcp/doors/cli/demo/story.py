@@ -67,6 +67,7 @@ class Story:
         self._screen = screen
         self._decide = decide
         self._began = time.monotonic()
+        self._submitted = False
 
     async def tell(self, server: Server) -> None:
         """All of it. Raises ToolRefused, MCPError, CodexError or TimeoutError."""
@@ -82,10 +83,12 @@ class Story:
     async def leave_no_turn(self, server: Server) -> None:
         """End the turn, should it still run: it would keep the app-server from ending."""
         operation = self.outcome.operation
-        if operation is None or operation.is_final:
+        if not self._submitted or (operation is not None and operation.is_final):
             return
         with anyio.move_on_after(INTERRUPT_SECONDS, shield=True):
             try:
+                # Interrupted before its acknowledgement came: asking again is safe, and tells.
+                operation = operation or await server.submit(**self._arguments)
                 await server.interrupt(operation.operation_id)
                 while not operation.is_final:
                     operation = await server.status(operation.operation_id, wait_seconds=5)
@@ -96,6 +99,7 @@ class Story:
         self._screen.act("Hand in a task", "codex_submit_task")
         self._screen.task(self._task, self._stage.project)
         self._began = time.monotonic()
+        self._submitted = True
         operation = await server.submit(**self._arguments)
         self.outcome.operation = operation
         self.outcome.acknowledged_ms = (time.monotonic() - self._began) * 1000

@@ -1,0 +1,504 @@
+"""The tools as a client of the official SDK meets them, which checks every result's schema."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema
+import pytest
+from mcp.client.session import ClientSession
+from mcp.shared.memory import create_client_server_memory_streams
+from mcp.types import CallToolResult, TextContent
+from trio.testing import MockClock
+
+from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
+from codex_control_plane_mcp.doors.mcp.server import INSTRUCTIONS, call, make_server
+from codex_control_plane_mcp.doors.mcp.tools import TOOLS, definitions
+from codex_control_plane_mcp.model.operation import Failed, Trouble
+from tests.desk.reception import Reception, reception
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Reception]:
+    with reception(tmp_path) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def client_of(desk: Desk) -> AsyncIterator[ClientSession]:
+    server = make_server(desk)
+    async with (
+        create_client_server_memory_streams() as (ours, theirs),
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(server.run, *theirs, server.create_initialization_options())
+        async with ClientSession(*ours) as session:
+            await session.initialize()
+            yield session
+        group.cancel_scope.cancel()
+
+
+class Caller:
+    """Calls tools, and looks at what every result must be."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self.session = session
+
+    async def ok(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        found, result = await self.call(tool, arguments)
+        assert found["ok"] is True, found
+        assert not result.is_error
+        return found
+
+    async def refused(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        found, result = await self.call(tool, arguments)
+        assert found["ok"] is False, found
+        assert result.is_error
+        error = found["error"]
+        assert isinstance(error, dict)
+        assert set(error) == {"code", "message", "details", "retryable"}
+        return error
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], CallToolResult]:
+        result = await self.session.call_tool(tool, arguments)
+        assert isinstance(result, CallToolResult)
+        (content,) = result.content
+        assert isinstance(content, TextContent)
+        found = result.structured_content
+        assert isinstance(found, dict)
+        compact = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        assert content.text == compact
+        assert len(content.text) <= MAX_RESULT_CHARS
+        schemas = {one["name"]: one["outputSchema"] for one in definitions()}
+        if tool in schemas:
+            jsonschema.validate(found, schemas[tool])
+            assert set(found) <= set(schemas[tool]["properties"])
+        return found, result
+
+
+@asynccontextmanager
+async def calling(at: Reception) -> AsyncIterator[Caller]:
+    async with client_of(at.desk) as session:
+        yield Caller(session)
+
+
+def task(at: Reception, **more: Any) -> dict[str, Any]:
+    return {
+        "operation_type": "start_chat",
+        "message": "mend the till",
+        "cwd": str(at.project),
+        **more,
+    }
+
+
+# --- The surface ---------------------------------------------------------------------------------
+
+
+async def test_the_surface_is_small_and_says_how_to_work(at: Reception) -> None:
+    async with client_of(at.desk) as session:
+        listed = (await session.list_tools()).tools
+
+    assert [tool.name for tool in listed] == [tool.name for tool in TOOLS]
+    wire = [tool.model_dump(by_alias=True, exclude_none=True) for tool in listed]
+    assert wire == list(definitions())
+    assert len(json.dumps(wire, separators=(",", ":"))) <= 14_000
+    assert len(INSTRUCTIONS) < 4096
+
+
+def test_every_schema_is_a_schema_and_every_hint_is_given() -> None:
+    for one in definitions():
+        for schema in (one["inputSchema"], one["outputSchema"]):
+            jsonschema.Draft202012Validator.check_schema(schema)
+            assert schema["type"] == "object"
+        assert one["inputSchema"]["additionalProperties"] is False
+        assert all(isinstance(hint, bool) for hint in one["annotations"].values())
+        assert len(one["annotations"]) == 4
+
+
+def test_codex_asks_its_person_only_before_an_answer_is_given() -> None:
+    def asks(hints: dict[str, bool]) -> bool:
+        """Codex's own rule for tools of MCP servers."""
+        if hints["destructiveHint"]:
+            return True
+        return not hints["readOnlyHint"] and hints["openWorldHint"]
+
+    asked_for = [one["name"] for one in definitions() if asks(one["annotations"])]
+    assert asked_for == ["codex_answer_pending_interaction"]
+
+
+def test_what_may_be_sent_again_changes_nothing_twice() -> None:
+    for tool in TOOLS:
+        assert tool.repeatable == (tool.hints.idempotent and not tool.hints.destructive), tool.name
+        if tool.keyed:
+            assert "client_request_id" in tool.arguments.model_fields
+
+
+# --- There and back ------------------------------------------------------------------------------
+
+
+async def test_a_task_goes_there_and_back(at: Reception) -> None:
+    async with calling(at) as client:
+        receipt = await client.ok("codex_submit_task", **task(at, client_request_id="r-1"))
+        id_ = receipt["operationId"]
+        assert (receipt["status"], receipt["idempotent"]) == ("queued", False)
+        assert receipt["createdAt"] == "2026-01-01T00:00:00.000Z"
+
+        await at.workshop.start(id_)
+        interaction_id = await at.workshop.ask(id_, {"command": "rm -r build"})
+        waited = await client.ok("codex_wait", operation_ids=[id_], wait_seconds=45)
+        assert waited["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
+
+        listed = await client.ok("codex_list_pending_interactions", operation_id=id_)
+        assert [one["command"] for one in listed["interactions"]] == ["rm -r build"]
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.workshop.grant_wishes)
+            answered = await client.ok(
+                "codex_answer_pending_interaction",
+                interaction_id=interaction_id,
+                decision="accept",
+            )
+        assert answered["answeredBy"].startswith("mcp:")
+
+        await at.workshop.grant_wishes()
+        await at.workshop.complete(id_, "mended")
+        status = await client.ok("codex_get_operation_status", operation_id=id_)
+        assert status["status"] == "completed"
+        assert status["finalReport"]["text"] == "mended"
+        assert status["finalReport"]["structured"] is None
+        assert status["effectivePolicy"]["approvalPolicy"] == "on-request"
+
+        again = await client.ok("codex_submit_task", **task(at, client_request_id="r-1"))
+        assert (again["operationId"], again["idempotent"]) == (id_, True)
+
+
+CONTRACT = frozenset(
+    """
+    ok operationId clientRequestId operationType status phase projectId threadId turnId workflowId
+    cwd createdAt updatedAt startedAt completedAt queueState pendingInteractions latestMessages
+    progressEvents latestSeq tokenUsage finalReport lastError evidence nextRecommendedAction
+    pollRecommended recommendedPollAfterSeconds
+    """.split()  # noqa: SIM905  a list of thirty quoted words is harder to compare
+)
+
+
+async def test_every_field_of_the_contract_is_there_from_the_start(at: Reception) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        status = await client.ok("codex_get_operation_status", operation_id=id_)
+        assert set(status) >= CONTRACT
+        without = await client.ok("codex_get_operation_status", operation_id=id_, progress_events=0)
+        assert "progressEvents" not in without
+
+
+async def test_a_message_is_sent_to_a_chat(at: Reception) -> None:
+    async with calling(at) as client:
+        receipt = await client.ok(
+            "codex_submit_task",
+            operation_type="send_message",
+            chat_id="t-9",
+            project_id="shop",
+            message="hello",
+        )
+        assert receipt["threadId"] == "t-9"
+
+
+async def test_a_question_is_answered_with_words(at: Reception) -> None:
+    question = {"id": "q", "header": "H", "question": "Why?", "isOther": True}
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        interaction_id = await at.workshop.ask(
+            id_, {"questions": [question]}, "item/tool/requestUserInput"
+        )
+        (shown,) = (await client.ok("codex_list_pending_interactions"))["interactions"]
+        assert shown["questions"][0]["question"] == "Why?"
+        receipt = await client.ok(
+            "codex_answer_pending_interaction",
+            interaction_id=interaction_id,
+            answers={"q": ["because"]},
+        )
+        assert receipt["delivered"] is False
+
+
+@pytest.mark.parametrize(
+    "payload", [{"decision": "accept"}, {"acceptWithExecpolicyAmendment": {"command": ["ls"]}}]
+)
+async def test_a_decision_may_come_as_an_object(at: Reception, payload: dict[str, Any]) -> None:
+    offers = ["accept", {"acceptWithExecpolicyAmendment": {"command": ["ls"]}}]
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        interaction_id = await at.workshop.ask(id_, {"availableDecisions": offers})
+        await client.ok(
+            "codex_answer_pending_interaction",
+            interaction_id=interaction_id,
+            decision_payload=payload,
+        )
+
+
+async def test_a_turn_is_interrupted(at: Reception) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        first = await client.ok("codex_interrupt_turn", thread_id="t-1", turn_id="u-1")
+        assert (first["operationId"], first["ended"]) == (id_, False)
+        await at.workshop.grant_wishes()
+        then = await client.ok("codex_interrupt_turn", operation_id=id_)
+        assert (then["status"], then["changed"]) == ("interrupted", False)
+
+
+async def test_projects_and_health_are_shown(at: Reception) -> None:
+    async with calling(at) as client:
+        projects = await client.ok("codex_list_projects")
+        assert [one["name"] for one in projects["projects"]] == ["shop"]
+
+        health = await client.ok("codex_health_summary")
+        assert health["overallStatus"] == "healthy"
+        assert health["serverName"] == "codex-control-plane-mcp"
+        assert health["contractVersion"] == "1"
+        known = {*health["stableTools"], *health["compatibilityTools"]}
+        assert known == {tool.name for tool in TOOLS}
+        assert health["activeWork"] == {
+            "activeTurnCount": 0,
+            "pendingInteractionCount": 0,
+            "pendingRequests": 0,
+        }
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+DEEP: Any = "x"
+for _ in range(100):  # the SDK's own client sends no more; the listener's tests do
+    DEEP = {"x": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("tool", "change", "named"),
+    [
+        ("codex_submit_task", {"colour": "red"}, "colour"),
+        ("codex_submit_task", {"message": 5}, "message"),
+        ("codex_submit_task", {"message": ""}, "message"),
+        ("codex_submit_task", {"message": "x" * 200_001}, "message"),
+        ("codex_submit_task", {"message": "a\0b"}, "message"),
+        ("codex_submit_task", {"message": "a\ud800b"}, "message"),
+        ("codex_submit_task", {"client_request_id": "r" * 201}, "client_request_id"),
+        ("codex_submit_task", {"operation_type": "fly"}, "operation_type"),
+        ("codex_submit_task", {"collaboration_mode": "chaos"}, "collaboration_mode"),
+        ("codex_submit_task", {"sandbox": "none"}, "sandbox"),
+        ("codex_submit_task", {"ephemeral": "yes"}, "ephemeral"),
+        ("codex_submit_task", {"cwd": "/"}, "cwd"),
+        ("codex_submit_task", {"thread_id": "a", "chat_id": "b"}, "chat_id"),
+        ("codex_get_operation_status", {}, "operation_id"),
+        ("codex_get_operation_status", {"operation_id": "x", "wait_seconds": 46}, "wait_seconds"),
+        ("codex_get_operation_status", {"operation_id": "x", "wait_seconds": True}, "wait_seconds"),
+        ("codex_wait", {"operation_ids": []}, "operation_ids"),
+        ("codex_wait", {"operation_ids": ["x"] * 51}, "operation_ids"),
+        ("codex_wait", {"operation_ids": [5]}, "operation_ids"),
+        ("codex_list_pending_interactions", {"status": "open"}, "status"),
+        ("codex_list_pending_interactions", {"cursor": "x"}, "cursor"),
+        ("codex_answer_pending_interaction", {"interaction_id": "x"}, "decision"),
+        (
+            "codex_answer_pending_interaction",
+            {"interaction_id": "x", "action": "accept", "content": DEEP},
+            "content",
+        ),
+        (
+            "codex_answer_pending_interaction",
+            {"interaction_id": "x", "action": "accept", "content": {"a": ["\ud800"]}},
+            "content",
+        ),
+        ("codex_interrupt_turn", {}, "operation_id"),
+        ("codex_interrupt_turn", {"operation_id": "x", "turn_id": "y"}, "operation_id"),
+        ("codex_nothing", {}, "codex_nothing"),
+    ],
+)
+async def test_bad_input_is_refused_by_name_and_nothing_is_stored(
+    at: Reception, tool: str, change: dict[str, Any], named: str
+) -> None:
+    arguments = task(at) | change if tool == "codex_submit_task" else change
+    async with calling(at) as client:
+        error = await client.refused(tool, **arguments)
+        assert error["code"] == "INVALID_ARGUMENT"
+        assert named in error["message"]
+        assert error["retryable"] is False
+        health = await client.ok("codex_health_summary")
+        assert health["activeWork"]["pendingRequests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code"),
+    [
+        ("codex_get_operation_status", {"operation_id": "op_x"}, "CODEX_OPERATION_NOT_FOUND"),
+        ("codex_wait", {"operation_ids": ["op_x"]}, "CODEX_OPERATION_NOT_FOUND"),
+        ("codex_interrupt_turn", {"thread_id": "t", "turn_id": "u"}, "CODEX_TURN_NOT_FOUND"),
+        (
+            "codex_answer_pending_interaction",
+            {"interaction_id": "ia_x", "decision": "accept"},
+            "CODEX_PENDING_INTERACTION_NOT_FOUND",
+        ),
+        (
+            "codex_submit_task",
+            {"operation_type": "start_chat", "message": "m", "project_id": "nothing"},
+            "CODEX_PROJECT_NOT_FOUND",
+        ),
+        ("codex_health_summary", {"thread_id": "t"}, "CODEX_THREAD_NOT_FOUND"),
+    ],
+)
+async def test_what_does_not_exist_has_its_own_code(
+    at: Reception, tool: str, arguments: dict[str, Any], code: str
+) -> None:
+    async with calling(at) as client:
+        assert (await client.refused(tool, **arguments))["code"] == code
+
+
+async def test_a_second_task_of_the_same_words_names_the_first(at: Reception) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        error = await client.refused("codex_submit_task", **task(at))
+    assert error["code"] == "CODEX_DUPLICATE_PROMPT_ACTIVE"
+    assert error["details"]["existingOperationId"] == id_
+
+
+async def test_a_fault_of_ours_shows_nothing_of_the_inside(
+    at: Reception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(_scope: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(at.desk, "health", break_down)
+    async with calling(at) as client:
+        with caplog.at_level(logging.ERROR):
+            error = await client.refused("codex_health_summary")
+    assert error["code"] == "CODEX_STATE_BUSY"
+    assert error["retryable"] is True
+    assert "inside" not in error["message"]
+    assert "the secret inside" in caplog.text
+
+
+# --- Size and secrets ----------------------------------------------------------------------------
+
+
+async def test_secrets_are_masked_and_commands_are_not(at: Reception) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        await at.workshop.ask(id_, {"command": "curl -H 'Authorization: Bearer abcdefgh1234' x"})
+        (shown,) = (await client.ok("codex_list_pending_interactions"))["interactions"]
+    assert shown["command"] == "curl -H 'Authorization: Bearer [redacted]' x"
+
+
+async def test_a_result_is_valid_unicode_whatever_it_has_to_name(at: Reception) -> None:
+    for arguments in ({"\ud800": 1}, {"operation_id": "größer \ud800"}):
+        result = await call(at.desk, "codex_get_operation_status", arguments, "ann")
+        assert result["error"]["code"] == "INVALID_ARGUMENT"
+        json.dumps(result, ensure_ascii=False).encode()
+    unknown = await call(at.desk, "codex_\ud800", {}, "ann")
+    json.dumps(unknown, ensure_ascii=False).encode()
+
+
+async def test_a_long_report_is_read_to_the_letter_though_every_page_is_cut_to_fit(
+    at: Reception,
+) -> None:
+    report = "".join(f'{n}: "quoted" \\ größer\n' for n in range(900))
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        await at.workshop.note(id_, *("step " * 40 for _ in range(50)))
+        await at.workshop.complete(id_, report)
+        parts: list[str] = []
+        arguments: dict[str, Any] = {"operation_id": id_}
+        while True:
+            page = await client.ok(
+                "codex_get_operation_status",
+                progress_events=50,
+                progress_max_chars=4000,
+                **arguments,
+            )
+            parts.append(page["finalReport"]["text"])
+            if page["finalReport"]["nextOffset"] is None:
+                break
+            follow = page["finalReport"]["readFullVia"]
+            assert follow["tool"] == "codex_get_operation_status"
+            arguments = follow["arguments"]
+    assert "".join(parts) == report
+    assert len(parts) > 1
+
+
+async def test_events_followed_by_number_are_not_lost_to_a_short_result(at: Reception) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        for number in range(60):
+            await at.workshop.note(id_, f"{number} " + "x" * 900)
+        seen: list[int] = []
+        after = 0
+        while True:
+            page = await client.ok(
+                "codex_get_operation_status",
+                operation_id=id_,
+                after_seq=after,
+                progress_events=50,
+                progress_max_chars=4000,
+            )
+            if not page["progressEvents"]:
+                break
+            seen += [event["seq"] for event in page["progressEvents"]]
+            after = page["nextAfterSeq"]
+    assert seen == list(range(1, page["latestSeq"] + 1))
+
+
+async def test_long_questions_come_page_by_page_and_a_very_long_one_is_cut(
+    at: Reception,
+) -> None:
+    async with calling(at) as client:
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        for number in range(6):
+            at.clock.at += 1
+            size = 50_000 if number == 3 else 2_500
+            command = {"command": f"{number} " + "x" * size}
+            await at.workshop.ask(id_, command, request_id=number)
+        seen: list[str] = []
+        arguments: dict[str, Any] = {}
+        while True:
+            page = await client.ok("codex_list_pending_interactions", **arguments)
+            seen += [one["command"] for one in page["interactions"]]
+            if page["nextCursor"] is None:
+                break
+            assert page.get("truncated") or len(page["interactions"]) == 20
+            arguments = {"cursor": page["nextCursor"]}
+    assert [command[0] for command in seen] == list("012345")
+    assert "characters cut" in seen[3]
+
+
+async def test_many_projects_and_errors_still_fit(at: Reception) -> None:
+    for number in range(150):
+        (at.project.parent / f"project-with-a-long-name-{number}").mkdir()
+    async with calling(at) as client:
+        found = await client.ok("codex_list_projects", limit=200)
+        assert found["truncated"] is True
+        assert (found["total"], len(found["projects"]) > 20) == (151, True)
+
+        id_ = (await client.ok("codex_submit_task", **task(at)))["operationId"]
+        await at.workshop.start(id_)
+        await at.workshop.record(id_, Failed(Trouble("x", "y" * 50_000)))
+        await client.ok("codex_health_summary")
+        status = await client.ok("codex_get_operation_status", operation_id=id_)
+        assert status["truncated"] is True
+        assert "characters cut" in status["lastError"]["message"]
