@@ -56,6 +56,11 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
+    def app_server_folder(self) -> Path:
+        """Where our app-server's record, lock and log are kept."""
+        return self.state_db.with_name(f"{self.state_db.name}.app-server")
+
+    @property
     def roots(self) -> tuple[Path, ...]:
         """Where Codex may be sent to work: the allowed roots and the projects' root."""
         return self.allowed_roots + (() if self.projects_root is None else (self.projects_root,))

@@ -21,7 +21,6 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from codex_control_plane_mcp import rendezvous
-from codex_control_plane_mcp.app.house import app_server_folder
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.supervisor import Supervisor
 from codex_control_plane_mcp.codex.words.things import Turn
@@ -193,7 +192,7 @@ class Stage:
         settings = load(self.environ)
         return Supervisor(
             codex_home=settings.codex_home,
-            folder=app_server_folder(settings),
+            folder=settings.app_server_folder,
             mode="private",
             environ={**os.environ, **self.environ},
         )

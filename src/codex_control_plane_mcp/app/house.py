@@ -4,20 +4,22 @@ settings → book → generation → Codex → workshop → desk. Closing is rea
 """
 
 import logging
+import math
 import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.app.runtime import Runtime
 from codex_control_plane_mcp.clock import SystemClock
+from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.supervisor import Supervisor, may_be_alive
 from codex_control_plane_mcp.desk.desk import Desk, limits_of
+from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import operations, workers
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: While turns run, the book is told this often that their worker lives.
 HEARTBEAT_SECONDS = 10.0
+#: An app-server of a former Codex is looked at again this long after it was not idle, and to see
+#: it end.
+REAP_SECONDS = 2.0
 #: Leaving, our idle app-server is waited for this long; it needs a fraction of a second.
 DRAIN_SECONDS = 10.0
 
@@ -56,7 +61,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     clock = SystemClock()
     supervisor = Supervisor(
         codex_home=settings.codex_home,
-        folder=app_server_folder(settings),
+        folder=settings.app_server_folder,
         mode=settings.app_server,
         binary=str(settings.codex_binary) if settings.codex_binary else None,
     )
@@ -72,20 +77,17 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             _rules(settings),
             lambda id_: not may_be_alive(id_),
         )
+        workshop.line.connect_to = supervisor.connect_to
         desk = Desk(book, settings, clock, Runtime(settings, supervisor, workshop))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(workshop.run)
             tasks.start_soon(_beat, book, workshop, generation)
+            tasks.start_soon(_see_off, book, workshop, supervisor)
             try:
                 yield House(workshop, desk)
             finally:
                 tasks.cancel_scope.cancel()
         await _leave(book, generation, workshop, supervisor)
-
-
-def app_server_folder(settings: Settings) -> Path:
-    """Where our app-server's record, lock and log are kept."""
-    return settings.state_db.with_name(f"{settings.state_db.name}.app-server")
 
 
 def _rules(settings: Settings) -> Rules:
@@ -97,6 +99,29 @@ async def _beat(book: Book, workshop: Workshop, generation: Generation) -> None:
         if workshop.active:
             await book.write(lambda writing: workers.beat(writing, generation))
         await anyio.sleep(HEARTBEAT_SECONDS)
+
+
+async def _see_off(book: Book, workshop: Workshop, supervisor: Supervisor) -> None:
+    """End the app-servers of a former Codex once their last turn has ended."""
+    with book.bell.listening() as change:
+        while True:
+            with anyio.move_on_after(
+                REAP_SECONDS if await _reaped(book, workshop, supervisor) else math.inf
+            ):
+                await change.wait()
+
+
+async def _reaped(book: Book, workshop: Workshop, supervisor: Supervisor) -> bool:
+    """Whether there is one to come back to."""
+    if not supervisor.has_retired:
+        return False
+    try:
+        unfinished = await book.read(operations.unfinished)
+        in_use = {one.app_server_id for one in unfinished if one.app_server_id is not None}
+        return await supervisor.reap(in_use | workshop.line.in_use)
+    except (CodexError, StateBusy, OSError) as error:
+        logger.warning("a retired app-server stays for now: %s", error)
+        return True
 
 
 async def _leave(

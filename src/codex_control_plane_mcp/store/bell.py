@@ -16,10 +16,11 @@ class Bell:
     """
 
     def __init__(self) -> None:
-        self._listeners: set[Listener] = set()
+        #: In the order they came, so that a history can be told twice in the same way.
+        self._listeners: dict[Listener, None] = {}
 
     def ring(self, operations: frozenset[OperationId]) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener.hear(operations)
 
     @contextmanager
@@ -29,11 +30,11 @@ class Bell:
         """Hear of these operations, or of all when none is named. Listen first, then read, then
         wait: a change between reading and waiting is not missed. `on_ring` is called at each."""
         listener = Listener(frozenset(operations), on_ring)
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         try:
             yield listener
         finally:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener, None)
 
 
 class Listener:

@@ -67,7 +67,7 @@ class Book:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view of the book. It cannot write."""
-        return await self._run(self._eyes, lambda: self._read_now(work))
+        return await self._run(self._eyes, lambda: self.read_now(work))
 
     @translated()
     def write_now(self, work: Callable[[Writing], T]) -> tuple[T, frozenset[OperationId]]:
@@ -82,7 +82,8 @@ class Book:
         self._writer.dispose()
 
     @translated()
-    def _read_now(self, work: Callable[[Connection], T]) -> T:
+    def read_now(self, work: Callable[[Connection], T]) -> T:
+        """`read` for a caller without an event loop."""
         with self._reader.begin() as connection:
             return work(connection)
 
@@ -101,14 +102,15 @@ def opened(
     clock: Clock | None = None,
     threads: bool = True,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+    make: Callable[[Engine, Engine], Book] | None = None,
 ) -> Iterator[Book]:
     """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
-    present edition first."""
+    present edition first. `make` makes it of its engines, if not the usual way."""
     if isinstance(where, str):
         engines = open_postgres(where, lock_wait_seconds)
     else:
         engines = open_sqlite(where, lock_wait_seconds)
-    book = Book(*engines, clock=clock, threads=threads)
+    book = make(*engines) if make else Book(*engines, clock=clock, threads=threads)
     try:
         book.write_now(lambda writing: migrate(writing.connection, writing.now))
         yield book

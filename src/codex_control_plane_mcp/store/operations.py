@@ -328,6 +328,11 @@ def marks(connection: Connection, ids: Sequence[OperationId]) -> dict[OperationI
     return {row.id: Mark(Status(row.status), row.last_seq, row.status_seq) for row in rows}
 
 
+def every(connection: Connection) -> list[Operation]:
+    """The whole book, oldest first: for checks of small ones."""
+    return [_operation(row) for row in connection.execute(_SELECT.order_by(operations.c.id))]
+
+
 def unfinished(connection: Connection) -> list[Operation]:
     rows = connection.execute(_SELECT.where(_UNFINISHED).order_by(operations.c.created_at))
     return [_operation(row) for row in rows]

@@ -8,7 +8,9 @@ from codex_control_plane_mcp.model.interaction import Interaction, InteractionSt
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
     Cancelled,
+    Completed,
     Fact,
+    Failed,
     Interrupted,
     Operation,
     TokenUsage,
@@ -62,14 +64,14 @@ class Case:
         """Write one line into the journal."""
         await self.record(entries=[Entry(category, text)])
 
-    async def end(self, fact: Fact, *, entries: Sequence[Entry] = ()) -> None:
-        """Write down how it ended. Nothing stays open behind it: questions that Codex no longer
-        waits for are withdrawn, wishes are fulfilled or moot."""
+    async def end(self, *facts: Fact, entries: Sequence[Entry] = ()) -> None:
+        """Write down how it ended; the last fact is the end. Nothing stays open behind it:
+        questions that Codex no longer waits for are withdrawn, wishes are fulfilled or moot."""
         await self.record(
-            fact,
+            *facts,
             entries=entries,
             heard=self.operation.turn_id is not None,
-            also=lambda writing: self._close_everything(writing, fact),
+            also=lambda writing: self._close_everything(writing, facts[-1]),
         )
 
     async def wishes(self) -> list[Wish]:
@@ -85,11 +87,24 @@ class Case:
         )
 
     def _close_everything(self, writing: Writing, fact: Fact) -> None:
+        wished = wishes.open_wishes(writing.connection, self.operation.id)
+        sent = {wish.interaction_id: wish for wish in wished if wish.sent_at is not None}
         for interaction in interactions.open_of(writing.connection, self.operation.id):
-            interactions.close_interaction(writing, interaction, InteractionStatus.WITHDRAWN)
+            answer = sent.get(interaction.id)
+            if answer is not None and self._went_by(interaction, fact):
+                close(writing, interaction.id, InteractionStatus.ANSWERED, answer)
+            else:
+                close(writing, interaction.id, InteractionStatus.WITHDRAWN, None)
         for wish in wishes.open_wishes(writing.connection, self.operation.id):
             granted = wish.kind is WishKind.CANCEL and isinstance(fact, Interrupted | Cancelled)
             wishes.fulfil(writing, wish, Outcome.DONE if granted else Outcome.MOOT)
+
+    def _went_by(self, interaction: Interaction, fact: Fact) -> bool:
+        """Whether Codex has got an answer that was sent, though nobody heard it say so: a turn that
+        waits for an answer cannot end by itself, and the process that asked is the one that went
+        on. An interrupted turn proves nothing."""
+        same_process = interaction.asked.app_server_id == self.operation.app_server_id
+        return same_process and isinstance(fact, Completed | Failed)
 
 
 def close(

@@ -6,7 +6,8 @@ act reached Codex, the thread is read for evidence; nothing is ever asked twice 
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -22,6 +23,7 @@ from codex_control_plane_mcp.codex.errors import (
     Refused,
     ShuttingDown,
     ThreadNotFound,
+    UnfitCodex,
 )
 from codex_control_plane_mcp.codex.inbox import Inbox
 from codex_control_plane_mcp.codex.session import AppServerIdentity, CodexSession
@@ -62,10 +64,11 @@ from codex_control_plane_mcp.model.request import (
     TurnOptions,
     TurnRequest,
 )
+from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.wishes import WishKind
 from codex_control_plane_mcp.work.case import Case
-from codex_control_plane_mcp.work.evidence import find_turn
+from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn
 from codex_control_plane_mcp.work.follower import Follower
 from codex_control_plane_mcp.work.line import Line
 from codex_control_plane_mcp.work.steering import steer
@@ -99,6 +102,8 @@ class Driver:
         self._tools = tools
         #: The process that had the thread is gone, and another answers now.
         self._owner_died = False
+        #: The process that has the thread, takes no turns any more and took none of ours.
+        self._released_by: AppServerId | None = None
         #: The session over which we asked for the turn or subscribed to it: nothing is in doubt.
         self._bound_to: CodexSession | None = None
         #: The session that still owes an answer to `turn/start`: while it is up, Codex may yet
@@ -111,8 +116,9 @@ class Driver:
         while not self._operation.is_final:
             before = self._operation.status_seq
             try:
-                await self._advance(await self._tools.line.session())
-            except BinaryNotFound as error:
+                async with self._session() as session:
+                    await self._advance(session)
+            except (BinaryNotFound, UnfitCodex) as error:
                 await self._stumbled(error, STARTS_TRIED)
             except CodexError as error:
                 failures = 1 if self._operation.status_seq != before else failures + 1
@@ -184,8 +190,10 @@ class Driver:
             return
         try:
             turn = await session.start_turn(self._turn(request, thread_id))
-        except (ShuttingDown, Overloaded):
+        except (ShuttingDown, Overloaded) as error:
             # Codex took nothing: the next attempt may ask with an intent of its own.
+            if isinstance(error, ShuttingDown):
+                self._released_by = session.app_server.id
             await self._case.record(TurnIntended(self._intent_last_turn()))
             raise
         except Refused as error:
@@ -205,8 +213,10 @@ class Driver:
         been accepted and a new wish is on record; False when the state has moved on."""
         intent = self._operation.intent
         try:
-            await session.resume_thread(ResumeThread(thread_id))
+            await self._resume_in_doubt(session, thread_id)
         except ThreadNotFound as error:
+            if self._owes_answer is session:
+                raise StillUnanswered from error
             await self._thread_is_lost(request, error)
             return False
         found = (
@@ -215,17 +225,28 @@ class Driver:
             else await find_turn(session, self._operation.id, thread_id, intent)
         )
         if found is not None:
-            self._bound_to = session
+            # What it said before we subscribed is read when it is followed.
             await self._case.record(TurnAccepted(found.turn.id, found.how))
             return False
         if self._owes_answer is session:
             raise StillUnanswered
-        self._bound_to = session
         last_turn_id = await self._wait_until_idle(session, thread_id, inbox)
         if self._operation.is_final or await self._is_cancelled():
             return False
         await self._case.record(TurnIntended(last_turn_id))
+        self._bound_to = session
         return True
+
+    async def _resume_in_doubt(self, session: CodexSession, thread_id: ThreadId) -> None:
+        """Subscribe again. A thread without a turn is not found, but neither is one whose turn is
+        being accepted at this moment: where the owner lives, it counts only when said twice."""
+        try:
+            await session.resume_thread(ResumeThread(thread_id))
+        except ThreadNotFound:
+            if self._owner_died:
+                raise
+            await anyio.sleep(SETTLE_SECONDS)
+            await session.resume_thread(ResumeThread(thread_id))
 
     async def _thread_is_lost(self, request: TurnRequest, error: ThreadNotFound) -> None:
         """Without a turn a thread is not kept: its absence proves that none was accepted."""
@@ -259,14 +280,43 @@ class Driver:
                 await _end_of(newest.id, inbox, self._is_cancelled)
         return None if newest is None else newest.id
 
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[CodexSession]:
+        """With the process that has the thread, as long as it may live; else the one for new work.
+
+        Several may be at work side by side: a newer Codex has the new tasks while the former one
+        ends its own. Two on one thread would not know of each other.
+        """
+        owner = self._operation.app_server_id or await self._owner_of_thread()
+        line = self._tools.line
+        may_live = owner is not None and not self._tools.is_gone(owner)
+        if owner is not None and may_live and owner != self._released_by:
+            async with line.session_for(owner) as session:
+                yield session
+        else:
+            async with line.session() as session:
+                yield session
+
+    async def _owner_of_thread(self) -> AppServerId | None:
+        """The process that another unfinished operation of ours has this thread with: the turn to
+        be steered runs there."""
+        thread_id = self._operation.thread_id
+        if thread_id is None:
+            return None
+        for other in await self._case.book.read(operations.unfinished):
+            if other.thread_id == thread_id and other.app_server_id is not None:
+                return other.app_server_id
+        return None
+
     async def _make_sure_of_owner(self, session: CodexSession) -> None:
         """Only the process that had the thread, or the one after it, may be asked about it."""
         known, present = self._operation.app_server_id, session.app_server
         if known is None or known == present.id:
             return
-        if not self._tools.is_gone(known):
-            raise OwnerElsewhere(known, present)
-        self._owner_died = True
+        if known != self._released_by:
+            if not self._tools.is_gone(known):
+                raise OwnerElsewhere(known, present)
+            self._owner_died = True
         await self._case.record(OwnerChanged(present.id))
 
     async def _is_cancelled(self) -> bool:

@@ -96,8 +96,7 @@ def _holds(turn: Turn | None, case: Case) -> bool:
 
 async def _taken(case: Case, request: SteerTurn, how: str) -> None:
     turn_id = request.expected_turn_id
-    await case.record(TurnAccepted(turn_id, how))
-    await case.end(Completed(Report(TAKEN, turn_id)))
+    await case.end(TurnAccepted(turn_id, how), Completed(Report(TAKEN, turn_id)))
 
 
 async def _too_late(case: Case, request: SteerTurn) -> None:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import anyio
 
@@ -61,16 +60,11 @@ class Ended:
         return self.end in (End.NOT_RUNNING, End.ENDED)
 
 
-def app_server_folder(settings: Settings) -> Path:
-    """Where our app-server's record, lock and log are kept."""
-    return settings.state_db.with_name(f"{settings.state_db.name}.app-server")
-
-
 def supervisor_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Supervisor:
     """The supervisor that the worker of these settings uses, too."""
     return Supervisor(
         codex_home=settings.codex_home,
-        folder=app_server_folder(settings),
+        folder=settings.app_server_folder,
         mode=settings.app_server,
         binary=str(settings.codex_binary) if settings.codex_binary else None,
         environ=environ,

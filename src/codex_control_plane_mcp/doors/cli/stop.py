@@ -14,7 +14,6 @@ from codex_control_plane_mcp.doors.cli.ending import (
     ENDING_CUTS_TURNS,
     End,
     Ended,
-    app_server_folder,
     end_app_server,
     end_worker,
     gone,
@@ -95,7 +94,7 @@ def _lines(chosen: Settings, outcome: Outcome) -> Iterator[str]:
         yield "The worker was asked to leave and is still there; run this again in a moment."
     if outcome.app_server.end is End.ENDING:
         yield "Codex finishes its turns first. It was asked to end, and will; see the log in"
-        yield f"  {app_server_folder(chosen)}"
+        yield f"  {chosen.app_server_folder}"
 
 
 def _refusal(turns: int | None) -> Iterator[str]:

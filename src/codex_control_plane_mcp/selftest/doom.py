@@ -1,0 +1,112 @@
+"""Kills the worker at a numbered point: before or after a commit, before or after a send.
+
+A point is passed each time the worker makes something happen outside itself. At the chosen one it
+dies as by kill -9: nothing that it still does while its tasks unwind reaches the book or Codex.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from codex_control_plane_mcp.clock import Clock
+from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.rpc.wire import Wire, WireClosed
+from codex_control_plane_mcp.store.book import Book, Writing
+
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """The worker is dead. Not an Exception: nobody inside catches kill -9."""
+
+
+@dataclass
+class Doom:
+    """Counts the points over all lives, and says at which the present life ends."""
+
+    #: The points at which to die, ascending.
+    at: tuple[int, ...] = ()
+    passed: int = 0
+    #: What each point was, for the report.
+    names: list[str] = field(default_factory=list)
+
+    def point(self, name: str, life: "Life") -> None:
+        """Pass a point, or die at it."""
+        life.must_live()
+        self.passed += 1
+        self.names.append(name)
+        if self.passed in self.at:
+            life.die()
+            raise Killed(name)
+
+
+@dataclass
+class Life:
+    """One worker process."""
+
+    doom: Doom
+    #: Called once, when it dies.
+    on_death: Callable[[], None]
+    is_dead: bool = False
+
+    def must_live(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+    def die(self) -> None:
+        if not self.is_dead:
+            self.is_dead = True
+            self.on_death()
+
+
+class MortalBook(Book):
+    """A book in the hands of a process that may be killed."""
+
+    def __init__(
+        self,
+        writer: Engine,
+        reader: Engine,
+        clock: Clock,
+        life: Life,
+        on_commit: "Callable[[MortalBook], None]",
+    ) -> None:
+        super().__init__(writer, reader, clock=clock, threads=False)
+        self._life = life
+        self._on_commit = on_commit
+
+    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, frozenset[OperationId]]:
+        self._life.doom.point("before a commit", self._life)
+        result = super().write_now(work)
+        self._on_commit(self)
+        self._life.doom.point("after a commit", self._life)
+        return result
+
+
+class MortalWire:
+    """The line to Codex of a process that may be killed."""
+
+    def __init__(self, wire: Wire, life: Life) -> None:
+        self._wire = wire
+        self._life = life
+
+    async def send(self, text: str) -> None:
+        self._life.doom.point(f"before {_what(text)}", self._life)
+        await self._wire.send(text)
+        self._life.doom.point(f"after {_what(text)}", self._life)
+
+    async def receive(self) -> str:
+        text = await self._wire.receive()
+        if self._life.is_dead:
+            raise WireClosed("the process is dead")
+        return text
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+
+def _what(text: str) -> str:
+    """What is sent, for the report: a method, or an answer."""
+    return str(json.loads(text).get("method", "an answer"))
