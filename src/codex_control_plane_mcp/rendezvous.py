@@ -454,6 +454,16 @@ def read_pipe_greeting(line: bytes, token: str | None) -> PipeGreeting:
     return PipeGreeting(version, pid)
 
 
+def is_newer(version: str, than: str) -> bool:
+    """Whether one release is later than another. What is no release number is not."""
+    return _release(version) > _release(than)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers = version.split("+")[0].split(".")
+    return tuple(map(int, numbers)) if all(number.isdecimal() for number in numbers) else ()
+
+
 #: Folders with this beginning are made and removed here.
 _SOCKET_FOLDER_PREFIX = "codex-mcp-"
 

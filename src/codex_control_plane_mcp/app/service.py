@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import anyio
 from anyio.abc import TaskGroup
 
+from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.app.house import open_house
 from codex_control_plane_mcp.app.logs import log_to
 from codex_control_plane_mcp.desk.desk import Desk
@@ -43,7 +44,12 @@ def run(chosen: Settings, ready: Callable[[], None]) -> None:
 async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
     state_db = str(chosen.state_db)
     async with open_house(chosen) as house, anyio.create_task_group() as tasks:
-        listener = await _listening(house.desk, state_db, tasks)
+
+        def make_room(version: str) -> None:
+            logger.info("release %s takes over from %s", version, __version__)
+            tasks.cancel_scope.cancel()
+
+        listener = await _listening(house.desk, state_db, tasks, make_room)
         with _announced(state_db, listener.descriptor):
             ready()
             tasks.start_soon(_told_to_leave, tasks.cancel_scope)
@@ -51,14 +57,17 @@ async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def _listening(desk: Desk, state_db: str, tasks: TaskGroup) -> Listener:
+async def _listening(
+    desk: Desk, state_db: str, tasks: TaskGroup, on_newer: Callable[[str], None]
+) -> Listener:
     """Accept connections beside the state, or where its file system takes no sockets, elsewhere."""
-    listener = Listener(desk, choose_address(state_db))
+    listener = Listener(desk, choose_address(state_db), on_newer=on_newer)
     try:
         await tasks.start(listener.serve)
     except OSError as error:
         logger.warning("cannot listen beside the state (%s); trying a temporary folder", error)
-        listener = Listener(desk, choose_address(state_db, beside=False))
+        elsewhere = choose_address(state_db, beside=False)
+        listener = Listener(desk, elsewhere, on_newer=on_newer)
         await tasks.start(listener.serve)
     return listener
 

@@ -1,5 +1,6 @@
 """The book: transactions over the database, one writer at a time, a bell after each commit."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Book:
         self._clock = clock or SystemClock()
         self._threads = threads
         self._pen = anyio.CapacityLimiter(1)
+        # For writers that are threads of their own and do not queue for the pen.
+        self._lock = threading.Lock()
         self._eyes = anyio.CapacityLimiter(READERS)
 
     async def write(self, work: Callable[[Writing], T]) -> T:
@@ -72,7 +75,7 @@ class Book:
     @translated()
     def write_now(self, work: Callable[[Writing], T]) -> tuple[T, frozenset[OperationId]]:
         """`write` for a caller without an event loop; the bell is left to the caller."""
-        with self._writer.begin() as connection:
+        with self._lock, self._writer.begin() as connection:
             writing = Writing(connection, self._clock.now())
             result = work(writing)
         return result, frozenset(writing.touched)

@@ -17,6 +17,7 @@ import anyio.to_thread
 from anyio.abc import ByteStream, SocketAttribute, TaskStatus
 from mcp.server.lowlevel import Server
 
+from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp import lines
 from codex_control_plane_mcp.doors.mcp.lines import LineReader, LineWriter
@@ -27,6 +28,7 @@ from codex_control_plane_mcp.rendezvous import (
     MAX_GREETING_BYTES,
     Descriptor,
     Unwelcome,
+    is_newer,
     read_pipe_greeting,
     worker_greeting,
 )
@@ -45,11 +47,15 @@ class Listener:
         desk: Desk,
         descriptor: Descriptor,
         on_connections: Callable[[int], None] | None = None,
+        on_newer: Callable[[str], None] | None = None,
     ) -> None:
         #: Where it listens; over TCP, with the port once it does.
         self.descriptor = descriptor
         self._server = make_server(desk)
         self._on_connections = on_connections or (lambda _count: None)
+        #: Called with its version when a newer release of ourselves knocks. Its pipe is hung up on,
+        #: and starts a worker of its own release.
+        self._on_newer = on_newer or (lambda _version: None)
         self._connections = 0
         self._streams: set[ByteStream] = set()
 
@@ -113,7 +119,10 @@ class Listener:
                 if len(received) > MAX_GREETING_BYTES and b"\n" not in received:
                     raise Unwelcome("the greeting has no end")
             line, _, early = received.partition(b"\n")
-            read_pipe_greeting(line, self.descriptor.token)
+            pipe = read_pipe_greeting(line, self.descriptor.token)
+            if is_newer(pipe.version, __version__):
+                self._on_newer(pipe.version)
+                raise anyio.EndOfStream
             await stream.send(worker_greeting(REPEATABLE, KEYED))
         return early
 

@@ -1,0 +1,1 @@
+"""Tests of what the product is about: pure, so most of them are properties."""

@@ -1,0 +1,1 @@
+"""Tests of the book: one suite over SQLite and PostgreSQL."""
