@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 import psutil
+import pytest
 
 from codex_control_plane_mcp.codex.inbox import Inbox, Said
 from codex_control_plane_mcp.codex.session import CodexSession
@@ -41,6 +42,17 @@ async def new_thread(session: CodexSession, project: Path) -> ThreadId:
 
 def ask(thread_id: ThreadId, prompt: str) -> verbs.StartTurn:
     return verbs.StartTurn(thread_id, (verbs.Text(prompt),), client_user_message_id="mine")
+
+
+def install(path: Path, first: str = "") -> Path:
+    """Install a Codex at `path`, replacing the one that was there: the real one, behind a script
+    that does something else `first`."""
+    codex_cli_bin = pytest.importorskip("codex_cli_bin")
+    new = path.with_suffix(".new")
+    new.write_text(f'#!/bin/sh\n{first}\nexec "{codex_cli_bin.bundled_codex_path()}" "$@"\n')
+    new.chmod(0o755)
+    new.replace(path)
+    return path
 
 
 async def until_gone(process: Identity) -> None:

@@ -24,6 +24,7 @@ from tests.codex.actors import (
     PATIENCE_SECONDS,
     NewSupervisor,
     ask,
+    install,
     new_thread,
     until,
     until_gone,
@@ -352,14 +353,25 @@ async def test_auto_attaches_to_codexs_own_app_server_when_it_answers(
 async def test_a_binary_that_cannot_start_is_reported_with_its_words(
     state_folder: Path, codex_home: Path, tmp_path: Path
 ) -> None:
-    broken = tmp_path / "codex"
-    broken.write_text("#!/bin/sh\necho 'out of order'\nexit 3\n")
-    broken.chmod(0o755)
+    install(tmp_path / "codex", "[ $2 != --listen ] || { echo 'out of order'; exit 3; }")
     supervisor = Supervisor(
-        codex_home=codex_home, folder=state_folder, mode="private", binary=str(broken)
+        codex_home=codex_home, folder=state_folder, mode="private", binary=str(tmp_path / "codex")
     )
     with anyio.fail_after(PATIENCE_SECONDS):
-        with pytest.raises(AppServerUnavailable, match="ended at once"):
+        with pytest.raises(AppServerUnavailable, match=r"ended at once .*out of order"):
+            async with supervisor.connect():
+                pass
+
+
+async def test_a_binary_that_is_no_codex_is_reported_with_its_words(
+    state_folder: Path, codex_home: Path, tmp_path: Path
+) -> None:
+    install(tmp_path / "codex", "echo 'not me'; exit 3")
+    supervisor = Supervisor(
+        codex_home=codex_home, folder=state_folder, mode="private", binary=str(tmp_path / "codex")
+    )
+    with anyio.fail_after(PATIENCE_SECONDS):
+        with pytest.raises(AppServerUnavailable, match=r"which protocol .*not me"):
             async with supervisor.connect():
                 pass
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import anyio
 
 from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp.app.heart import beating
 from codex_control_plane_mcp.app.runtime import Runtime
 from codex_control_plane_mcp.clock import SystemClock
 from codex_control_plane_mcp.codex.errors import CodexError
@@ -28,8 +29,6 @@ from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
 logger = logging.getLogger(__name__)
 
-#: While turns run, the book is told this often that their worker lives.
-HEARTBEAT_SECONDS = 10.0
 #: An app-server of a former Codex is looked at again this long after it was not idle, and to see
 #: it end.
 REAP_SECONDS = 2.0
@@ -79,14 +78,14 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         )
         workshop.line.connect_to = supervisor.connect_to
         desk = Desk(book, settings, clock, Runtime(settings, supervisor, workshop))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(workshop.run)
-            tasks.start_soon(_beat, book, workshop, generation)
-            tasks.start_soon(_see_off, book, workshop, supervisor)
-            try:
-                yield House(workshop, desk)
-            finally:
-                tasks.cancel_scope.cancel()
+        with beating(book, generation, lambda: bool(workshop.active)):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(workshop.run)
+                tasks.start_soon(see_off, book, workshop, supervisor)
+                try:
+                    yield House(workshop, desk)
+                finally:
+                    tasks.cancel_scope.cancel()
         await _leave(book, generation, workshop, supervisor)
 
 
@@ -94,14 +93,7 @@ def _rules(settings: Settings) -> Rules:
     return Rules(limits_of(settings), settings.approval_response_timeout_seconds)
 
 
-async def _beat(book: Book, workshop: Workshop, generation: Generation) -> None:
-    while True:
-        if workshop.active:
-            await book.write(lambda writing: workers.beat(writing, generation))
-        await anyio.sleep(HEARTBEAT_SECONDS)
-
-
-async def _see_off(book: Book, workshop: Workshop, supervisor: Supervisor) -> None:
+async def see_off(book: Book, workshop: Workshop, supervisor: Supervisor) -> None:
     """End the app-servers of a former Codex once their last turn has ended."""
     with book.bell.listening() as change:
         while True:

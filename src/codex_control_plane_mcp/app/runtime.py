@@ -6,7 +6,7 @@ import anyio
 
 from codex_control_plane_mcp.codex.binary import find_binary
 from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError
-from codex_control_plane_mcp.codex.supervisor import Supervisor
+from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.work.workshop import Workshop
@@ -32,12 +32,18 @@ class Runtime:
             transport=status.transport,
             ownership="own" if status.owned else "shared",
             active_turns=self._workshop.active if status.alive else None,
+            problem=_problem(status),
         )
 
     def codex(self) -> CodexState:
         stated = self._settings.codex_binary
+        status = self._supervisor.status()
         try:
-            return CodexState(binary=find_binary(str(stated) if stated else None))
+            return CodexState(
+                binary=find_binary(str(stated) if stated else None),
+                # While a former Codex does the work, nothing is broken.
+                problem=None if status.alive else status.passed_over,
+            )
         except BinaryNotFound as error:
             return CodexState(problem=str(error))
 
@@ -51,3 +57,14 @@ class Runtime:
         except (CodexError, TimeoutError):
             return ()
         return tuple(path for project in page.data for path in project.roots)
+
+
+def _problem(status: Status) -> str | None:
+    """What does not work as it should while the app-server runs."""
+    if not status.alive:
+        return None
+    if status.passed_over is not None:
+        return f"{status.passed_over}. Until then the former one goes on"
+    if status.fit is not None and status.fit.degraded:
+        return f"this Codex does without: {'; '.join(status.fit.degraded)}"
+    return None

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -41,6 +42,24 @@ def find_binary(configured: str | None = None, environ: Mapping[str, str] = os.e
         f"no Codex found: {SETTING} is not set, there is no `codex` on PATH, and the Python package"
         " openai-codex-cli-bin is not installed; install Codex or set the path"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which binary it is, for as long as nobody installs another: told by a look at its file."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+def stamp_of(binary: Path) -> Stamp:
+    """Raises BinaryNotFound when it has just gone."""
+    try:
+        found = binary.stat()
+    except OSError as error:
+        raise BinaryNotFound(f"{binary} cannot be read: {error}") from error
+    return Stamp(str(binary), found.st_size, found.st_mtime_ns)
 
 
 def native(path: Path) -> Path:

@@ -3,11 +3,13 @@
     CodexError
     ├── BinaryNotFound            no Codex to start; says where we looked
     ├── AppServerUnavailable      could not start one, or reach the one there is
+    │   └── UnfitCodex            the installed version speaks another language than we do
     ├── AppServerGone             the line dropped; `maybe_sent`: the call may have arrived
     ├── CallTimedOut              no answer in time; the call may have been carried out
     ├── OddAnswer                 Codex carried it out, but we cannot read its answer
     └── Refused                   Codex said no: nothing was carried out
         ├── ThreadNotFound        `no rollout found` and its kin: no turn was ever accepted
+        ├── ThreadElsewhere       another process has the thread loaded, and may write to it
         ├── NoActiveTurn          nothing to steer or interrupt
         ├── WrongActiveTurn       another turn is active; `found` is its id
         ├── ShuttingDown          it drains: running turns end, new ones go elsewhere
@@ -29,6 +31,10 @@ class BinaryNotFound(CodexError):
 
 class AppServerUnavailable(CodexError):
     """No app-server could be started or reached."""
+
+
+class UnfitCodex(AppServerUnavailable):
+    """The installed Codex is not taken into service; the message says why, and what to do."""
 
 
 class AppServerGone(CodexError):
@@ -64,6 +70,10 @@ class Refused(CodexError):
 
 class ThreadNotFound(Refused):
     """Codex has no such thread on disk or in memory."""
+
+
+class ThreadElsewhere(Refused):
+    """Another process has the thread loaded: it alone may write to it, until it ends."""
 
 
 class NoActiveTurn(Refused):

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from codex_control_plane_mcp.codex.binary import Stamp
 from codex_control_plane_mcp.codex.errors import AppServerUnavailable
 from codex_control_plane_mcp.codex.record import Record
 from codex_control_plane_mcp.paths import make_private_folder
@@ -79,16 +80,17 @@ class Launched:
 
 
 def planned(
-    folder: Path, binary: Path, codex_home: Path, transport: Literal["unix", "ws"]
+    folder: Path, stamp: Stamp, codex_home: Path, transport: Literal["unix", "ws"]
 ) -> Record:
     """A record for an app-server that is about to be started."""
     name = secrets.token_hex(4)
     if transport == "unix":
-        return Record("unix", _socket_path(folder, name), None, str(binary), str(codex_home))
+        address = _socket_path(folder, name)
+        return Record("unix", address, None, stamp.path, str(codex_home), stamp=stamp)
     token_file = folder / f"app-server-{name}.token"
     with open(token_file, "w", encoding="ascii", opener=_private) as file:
         file.write(secrets.token_urlsafe(32))
-    return Record("ws", "", str(token_file), str(binary), str(codex_home))
+    return Record("ws", "", str(token_file), stamp.path, str(codex_home), stamp=stamp)
 
 
 def launch(folder: Path, record: Record, environ: Mapping[str, str] = os.environ) -> Launched:
@@ -168,12 +170,14 @@ def _socket_path(folder: Path, name: str) -> str:
     path = str(folder / f"app-server-{name}.sock")
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
-    who = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    name = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}-{name}.sock"
     short = Path(tempfile.gettempdir()) / f"codex-control-plane-{os.getuid()}"
+    if len(os.fsencode(short / name)) > MAX_SOCKET_PATH_BYTES:
+        short = Path("/tmp") / short.name  # noqa: S108  # checked below to be ours alone
     make_private_folder(str(short))
     if short.stat().st_uid != os.getuid() or short.stat().st_mode & 0o077:
         raise AppServerUnavailable(f"{short} is not private to this user; remove it")
-    return str(short / f"{who}-{name}.sock")
+    return str(short / name)
 
 
 def _private(path: str, flags: int) -> int:

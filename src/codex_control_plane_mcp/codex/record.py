@@ -1,5 +1,7 @@
 """`app-server.json`: which app-server is ours, for whoever comes after us.
 
+One that was succeeded and still has turns is in a file of its own, `app-server.retired-PID.json`.
+
 Written before the process is started, without a pid, and again with it: whoever finds the first
 form knows the address at which an orphan may listen. Private to this user; not durable on purpose,
 since no process survives the reboot that would lose it.
@@ -11,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from codex_control_plane_mcp.codex.binary import Stamp
 from codex_control_plane_mcp.processes import Identity
 
 FILE_NAME = "app-server.json"
+_RETIRED = "app-server.retired-{}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +30,45 @@ class Record:
     codex_home: str
     process: Identity | None = None
     version: str | None = None
+    #: What its binary's file looked like when it was started; `None`: nobody looked.
+    stamp: Stamp | None = None
+    #: It has been asked to end after its turns.
+    is_ending: bool = False
 
     def of(self, process: Identity) -> "Record":
         return replace(self, process=process)
 
 
-def read_record(folder: Path) -> Record | None:
+def retired_name(process: Identity) -> str:
+    return _RETIRED.format(process.pid)
+
+
+def retired_records(folder: Path) -> list[Record]:
+    """Those that have a process; any other proves nothing."""
+    found = (read_record(folder, path.name) for path in sorted(folder.glob(_RETIRED.format("*"))))
+    return [record for record in found if record is not None and record.process is not None]
+
+
+def read_record(folder: Path, name: str = FILE_NAME) -> Record | None:
     """The record, if there is one that can be read."""
     try:
-        raw = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        raw = json.loads((folder / name).read_text(encoding="utf-8"))
         return _from_json(raw)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # A file that cannot be read proves nothing about any process: as good as none.
         return None
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: Record, name: str = FILE_NAME) -> None:
     """Replace the record in one step."""
-    new = folder / f"{FILE_NAME}.new"
+    new = folder / f"{name}.new"
     with open(new, "w", encoding="utf-8", opener=_private) as file:
         json.dump(_to_json(record), file, indent=1)
-    new.replace(folder / FILE_NAME)
+    new.replace(folder / name)
 
 
-def forget_record(folder: Path) -> None:
-    (folder / FILE_NAME).unlink(missing_ok=True)
+def forget_record(folder: Path, name: str = FILE_NAME) -> None:
+    (folder / name).unlink(missing_ok=True)
 
 
 def _private(path: str, flags: int) -> int:
@@ -68,6 +86,9 @@ def _to_json(record: Record) -> dict[str, object]:
         "version": record.version,
         "binary": record.binary,
         "codexHome": record.codex_home,
+        "binarySize": record.stamp and record.stamp.size,
+        "binaryModifiedNs": record.stamp and record.stamp.modified_ns,
+        "isEnding": record.is_ending,
     }
 
 
@@ -80,12 +101,20 @@ def _from_json(raw: dict[str, object]) -> Record:
         codex_home=_text(raw["codexHome"]),
         process=_process(raw["pid"], raw["startedAt"]),
         version=_maybe_text(raw["version"]),
+        stamp=_stamp(raw["binary"], raw.get("binarySize"), raw.get("binaryModifiedNs")),
+        is_ending=raw.get("isEnding") is True,
     )
 
 
 def _process(pid: object, started_at: object) -> Identity | None:
     if isinstance(pid, int) and isinstance(started_at, str):
         return Identity(pid, started_at)
+    return None
+
+
+def _stamp(path: object, size: object, modified_ns: object) -> Stamp | None:
+    if isinstance(path, str) and isinstance(size, int) and isinstance(modified_ns, int):
+        return Stamp(path, size, modified_ns)
     return None
 
 

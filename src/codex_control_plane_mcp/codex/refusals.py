@@ -21,6 +21,7 @@ _NO_THREAD = re.compile(
     r"no rollout found|no archived rollout found|thread not found|thread not loaded"
     r"|invalid session id|invalid thread id"
 )
+_ELSEWHERE = re.compile(r"already has an active writer")
 _NO_TURN = re.compile(r"no active turn")
 _NOT_SUPPORTED = re.compile(r"unknown variant|requires experimentalApi")
 _NOT_READY = re.compile(r"is not supported yet|is not materialized yet")
@@ -57,6 +58,8 @@ def _kind(error: RemoteError) -> type[errors.Refused]:
         return errors.ShuttingDown
     if _NO_THREAD.search(error.message):
         return errors.ThreadNotFound
+    if _ELSEWHERE.search(error.message):
+        return errors.ThreadElsewhere
     if _NO_TURN.search(error.message):
         return errors.NoActiveTurn
     return errors.Refused

@@ -14,7 +14,12 @@ from typing import Literal, TypeVar
 import anyio
 
 from codex_control_plane_mcp import __version__
-from codex_control_plane_mcp.codex.errors import AppServerGone, CodexError, OddAnswer
+from codex_control_plane_mcp.codex.errors import (
+    AppServerGone,
+    CodexError,
+    OddAnswer,
+    ShuttingDown,
+)
 from codex_control_plane_mcp.codex.inbox import Inbox, Inboxes
 from codex_control_plane_mcp.codex.refusals import translated
 from codex_control_plane_mcp.codex.words import things, verbs
@@ -51,6 +56,15 @@ WAITING_REFUSALS = 1000
 OnUnclaimed = Callable[[Event | ServerRequest], None]
 
 
+def app_server_id(process: Identity) -> AppServerId:
+    """Unique for each process, also after its pid was given to another."""
+    return AppServerId(f"{process.pid}@{process.started_at}")
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
     """What is known about the other end before a word is spoken."""
@@ -62,14 +76,16 @@ class Whereabouts:
     owned: bool
     #: `None`: not known yet; then it is asked.
     process: Identity | None = None
+    #: Whether another app-server has taken its place for new work. A cheap look, made often.
+    is_superseded: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
 class AppServerIdentity:
     """Which app-server process is at the other end."""
 
-    #: Unique for each process, also after its pid was given to another. When the process cannot
-    #: be told it is new for each connection: what one says then proves nothing about another.
+    #: See `app_server_id`. When the process cannot be told it is new for each connection: what
+    #: one says then proves nothing about another.
     id: AppServerId
     process: Identity | None
     version: str | None
@@ -115,6 +131,8 @@ class CodexSession:
         )
         #: Set once the line is cut.
         self.lost = anyio.Event()
+        #: Whether it has refused something because it ends after its turns.
+        self.is_draining = False
 
     # Lifetime
 
@@ -136,9 +154,7 @@ class CodexSession:
         known = self._whereabouts
         process = known.process or await self._process_at_the_other_end()
         return AppServerIdentity(
-            id=AppServerId(
-                f"{process.pid}@{process.started_at}" if process else f"unknown:{uuid.uuid4()}"
-            ),
+            id=app_server_id(process) if process else AppServerId(f"unknown:{uuid.uuid4()}"),
             process=process,
             version=self.handshake.version,
             transport=known.transport,
@@ -158,6 +174,11 @@ class CodexSession:
     @property
     def is_lost(self) -> bool:
         return self.lost.is_set()
+
+    @property
+    def takes_new_work(self) -> bool:
+        """Whether a new task may begin here. Turns that run here go on in any case."""
+        return not (self.is_lost or self.is_draining or self._whereabouts.is_superseded())
 
     # What comes in: plain functions, called in wire order
 
@@ -361,7 +382,9 @@ class CodexSession:
                 verb.method, verb.to_wire(), timeout_seconds=timeout_seconds
             )
         except RpcError as error:
-            raise translated(error) from error
+            meaning = translated(error)
+            self.is_draining |= isinstance(meaning, ShuttingDown)
+            raise meaning from error
 
     async def _translating(self, send: Callable[..., Awaitable[None]], *args: object) -> None:
         try:

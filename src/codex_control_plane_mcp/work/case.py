@@ -53,6 +53,19 @@ class Case:
 
         await self.write(write)
 
+    async def record_unless_unwanted(self, *facts: Fact) -> None:
+        """Write down what happened, and that it has ended with that where somebody wants it to:
+        there is no moment in between at which a wish to end it is overlooked."""
+
+        def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
+            unwanted = wishes.is_unwanted(writing.connection, operation.id)
+            if unwanted:
+                self._close_everything(writing, Cancelled())
+            ends = [Cancelled()] if unwanted else []
+            return operations.record(writing, operation, *facts, *ends), None
+
+        await self.write(write)
+
     async def write(self, work: Callable[[Writing, Operation], tuple[Operation, T]]) -> T:
         """Run `work` in one transaction; it returns the operation as it is then, and a result."""
         self.operation, result = await self.book.write(

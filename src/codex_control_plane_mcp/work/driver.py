@@ -6,6 +6,7 @@ act reached Codex, the thread is read for evidence; nothing is ever asked twice 
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,12 +23,17 @@ from codex_control_plane_mcp.codex.errors import (
     Overloaded,
     Refused,
     ShuttingDown,
+    ThreadElsewhere,
     ThreadNotFound,
     UnfitCodex,
 )
-from codex_control_plane_mcp.codex.inbox import Inbox
+from codex_control_plane_mcp.codex.inbox import Inbox, Said
 from codex_control_plane_mcp.codex.session import AppServerIdentity, CodexSession
-from codex_control_plane_mcp.codex.words.events import ConnectionLost, TurnCompleted
+from codex_control_plane_mcp.codex.words.events import (
+    ConnectionLost,
+    ThreadStatusChanged,
+    TurnCompleted,
+)
 from codex_control_plane_mcp.codex.words.things import ThreadInForce, Turn
 from codex_control_plane_mcp.codex.words.verbs import (
     CollaborationMode,
@@ -65,11 +71,12 @@ from codex_control_plane_mcp.model.request import (
     TurnRequest,
 )
 from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.wishes import WishKind
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn
-from codex_control_plane_mcp.work.follower import Follower
+from codex_control_plane_mcp.work.follower import IDLE_SECONDS, Follower
 from codex_control_plane_mcp.work.line import Line
 from codex_control_plane_mcp.work.steering import steer
 
@@ -78,6 +85,9 @@ logger = logging.getLogger(__name__)
 #: Between two attempts to reach Codex: doubled each time, up to the second.
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 20.0
+#: An app-server that has our thread and nothing to do is ended within seconds; so often it is
+#: waited for before the thread is left to it.
+ENDS_AWAITED = 5
 #: So often an operation without a turn is tried again before it fails: about a minute. Nothing was
 #: asked of Codex yet, so failing is the truth and loses nothing.
 STARTS_TRIED = 8
@@ -104,6 +114,10 @@ class Driver:
         self._owner_died = False
         #: The process that has the thread, takes no turns any more and took none of ours.
         self._released_by: AppServerId | None = None
+        #: The process that has the thread of an earlier operation loaded, where nobody else may
+        #: write to it; and how often we were told that somebody has it.
+        self._held_by: AppServerId | None = None
+        self._times_held = 0
         #: The session over which we asked for the turn or subscribed to it: nothing is in doubt.
         self._bound_to: CodexSession | None = None
         #: The session that still owes an answer to `turn/start`: while it is up, Codex may yet
@@ -132,7 +146,7 @@ class Driver:
 
     async def _advance(self, session: CodexSession) -> None:
         request = self._operation.request
-        if self._operation.status is Status.STARTING_THREAD and await self._is_cancelled():
+        if self._nothing_asked_of(session) and await self._is_cancelled():
             return
         match request:
             case StartChat() | SendMessage():
@@ -155,12 +169,13 @@ class Driver:
                 await self._follow(session, inbox)
 
     async def _bind_thread(self, request: TurnRequest, session: CodexSession) -> None:
-        """Get a thread, and put the wish for a turn on record in the same breath."""
+        """Get a thread, and put the wish for a turn on record in the same breath: unless somebody
+        wants none any more."""
         opened, last_turn_id = await self._open_thread(request, session)
         if self._operation.is_final:
             return
         self._bound_to = session
-        await self._case.record(
+        await self._case.record_unless_unwanted(
             ThreadBound(opened.thread.id, session.app_server.id, _policy(opened)),
             TurnIntended(last_turn_id),
         )
@@ -174,17 +189,38 @@ class Driver:
                 return await session.start_thread(_new_thread(request)), None
             case SendMessage(thread_id=thread_id):
                 with session.inbox(thread_id) as inbox:
-                    opened = await session.resume_thread(ResumeThread(thread_id))
+                    opened = await self._resume_idle(session, thread_id)
                     return opened, await self._wait_until_idle(session, thread_id, inbox)
+
+    async def _resume_idle(self, session: CodexSession, thread_id: ThreadId) -> ThreadInForce:
+        try:
+            return await session.resume_thread(ResumeThread(thread_id))
+        except ThreadElsewhere:
+            self._held_by = await self._holder(session, thread_id)
+            raise
+
+    async def _holder(self, session: CodexSession, thread_id: ThreadId) -> AppServerId | None:
+        """The former app-server that had the last turn in this thread, if it is to have the next
+        one, too: it has other turns, or does not end."""
+        self._times_held += 1
+        newest = await _newest_turn(session, thread_id)
+        if newest is None:
+            return None
+        last = await self._case.book.read(
+            lambda reading: operations.by_turn(reading, thread_id, newest.id)
+        )
+        owner = None if last is None else last.app_server_id
+        unfinished = await self._case.book.read(operations.unfinished)
+        is_busy = any(one.app_server_id == owner for one in unfinished)
+        return owner if is_busy or self._times_held >= ENDS_AWAITED else None
 
     async def _ask(
         self, request: TurnRequest, session: CodexSession, thread_id: ThreadId, inbox: Inbox
     ) -> None:
         """Have Codex accept the turn: once."""
-        if self._bound_to is not session:
-            if not await self._settle_doubt(request, session, thread_id, inbox):
-                return
-        elif await self._is_cancelled():
+        if self._bound_to is not session and not await self._settle_doubt(
+            request, session, thread_id, inbox
+        ):
             return
         if self._operation.status is not Status.STARTING_TURN:
             return
@@ -231,11 +267,11 @@ class Driver:
         if self._owes_answer is session:
             raise StillUnanswered
         last_turn_id = await self._wait_until_idle(session, thread_id, inbox)
-        if self._operation.is_final or await self._is_cancelled():
+        if self._operation.is_final:
             return False
-        await self._case.record(TurnIntended(last_turn_id))
+        await self._case.record_unless_unwanted(TurnIntended(last_turn_id))
         self._bound_to = session
-        return True
+        return not self._operation.is_final
 
     async def _resume_in_doubt(self, session: CodexSession, thread_id: ThreadId) -> None:
         """Subscribe again. A thread without a turn is not found, but neither is one whose turn is
@@ -269,7 +305,9 @@ class Driver:
     ) -> TurnId | None:
         """The newest turn of the thread, once it has ended: to ask while a turn runs (a person's,
         in Codex itself) would not start one but steer that one."""
-        with self._case.book.bell.listening(self._operation.id, on_ring=inbox.nudge):
+        with self._case.book.bell.listening(
+            self._operation.id, about=Subject.WISH, on_ring=inbox.nudge
+        ):
             while True:
                 newest = await _newest_turn(session, thread_id)
                 if newest is None or newest.status != "inProgress" or await self._is_cancelled():
@@ -287,7 +325,7 @@ class Driver:
         Several may be at work side by side: a newer Codex has the new tasks while the former one
         ends its own. Two on one thread would not know of each other.
         """
-        owner = self._operation.app_server_id or await self._owner_of_thread()
+        owner = self._operation.app_server_id or self._held_by or await self._owner_of_thread()
         line = self._tools.line
         may_live = owner is not None and not self._tools.is_gone(owner)
         if owner is not None and may_live and owner != self._released_by:
@@ -318,6 +356,13 @@ class Driver:
                 raise OwnerElsewhere(known, present)
             self._owner_died = True
         await self._case.record(OwnerChanged(present.id))
+
+    def _nothing_asked_of(self, session: CodexSession) -> bool:
+        """Whether it is sure that no turn was asked for which may yet begin."""
+        status = self._operation.status
+        return status is Status.STARTING_THREAD or (
+            status is Status.STARTING_TURN and self._bound_to is session
+        )
 
     async def _is_cancelled(self) -> bool:
         """Whether somebody wants it to end before it began; then it has ended."""
@@ -420,7 +465,9 @@ _SANDBOXES = {
 
 def _is_hopeless(error: CodexError) -> bool:
     """Whether trying again cannot help: Codex said no to what was asked."""
-    return isinstance(error, Refused) and not isinstance(error, ShuttingDown | Overloaded)
+    return isinstance(error, Refused) and not isinstance(
+        error, ShuttingDown | Overloaded | ThreadElsewhere
+    )
 
 
 async def _newest_turn(session: CodexSession, thread_id: ThreadId) -> Turn | None:
@@ -429,12 +476,20 @@ async def _newest_turn(session: CodexSession, thread_id: ThreadId) -> Turn | Non
 
 
 async def _end_of(turn_id: TurnId, inbox: Inbox, stop: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until Codex says that the turn ended, or `stop` says that nobody waits for it."""
-    while not await stop():
-        for said in await inbox.receive_many():
+    """Wait until Codex says that the turn ended, or that the thread has been idle for a while, or
+    `stop` says that nobody waits for it."""
+    look_at = math.inf
+    while anyio.current_time() < look_at and not await stop():
+        heard: list[Said] = []
+        with anyio.move_on_at(look_at):
+            heard = await inbox.receive_many()
+        for said in heard:
             match said:
                 case TurnCompleted() if said.turn_id == turn_id:
                     return
+                case ThreadStatusChanged(status=status):
+                    idle = status.kind == "idle"
+                    look_at = anyio.current_time() + IDLE_SECONDS if idle else math.inf
                 case ConnectionLost(reason=reason):
                     raise AppServerGone(reason, maybe_sent=False)
                 case _:

@@ -47,6 +47,7 @@ from codex_control_plane_mcp.model.operation import (
     Trouble,
 )
 from codex_control_plane_mcp.store import journal
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS
 from codex_control_plane_mcp.work.questions import Questions
@@ -87,7 +88,7 @@ class Follower:
         process that ran the turn has gone. Raises AppServerGone when the line drops.
         """
         operation = self._case.operation
-        with self._case.book.bell.listening(operation.id, on_ring=self._wake):
+        with self._case.book.bell.listening(operation.id, about=Subject.WISH, on_ring=self._wake):
             if not subscribed:
                 await self._catch_up(owner_died)
             while not self._case.operation.is_final:
@@ -213,16 +214,11 @@ class Follower:
                 lambda connection: journal.written_lengths(connection, operation.id)
             )
         )
-        try:
-            await self._session.resume_thread(ResumeThread(self._thread_id))
-        except ThreadNotFound as error:
-            await self._lose(str(error))
-            return
-        turn = await self._read_turn()
-        if turn is not None and turn.status == "interrupted" and not turn.items:
-            # A turn that Codex has just begun can look like this for a moment.
+        turn = await self._resumed()
+        if turn is None or (turn.status == "interrupted" and not turn.items):
+            # A turn that Codex has just begun can look like this for a moment, or not be there yet.
             await anyio.sleep(SETTLE_SECONDS)
-            turn = await self._read_turn()
+            turn = await self._resumed()
         if turn is None:
             await self._lose(f"Codex has no record of turn {operation.turn_id}")
         elif turn.status == "inProgress":
@@ -238,6 +234,14 @@ class Follower:
             )
         else:
             await self._finish(turn)
+
+    async def _resumed(self) -> Turn | None:
+        """Subscribe, and read the turn; None where Codex knows no such thread or turn."""
+        try:
+            await self._session.resume_thread(ResumeThread(self._thread_id))
+        except ThreadNotFound:
+            return None
+        return await self._read_turn()
 
     async def _lose(self, why: str) -> None:
         """Nobody is left who knows how it ended."""

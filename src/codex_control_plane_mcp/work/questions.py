@@ -82,7 +82,7 @@ class Questions:
         return min(at_once, self._again_at, self._give_up_at, *expiries)
 
     def look_at_wishes(self) -> None:
-        """Somebody wrote to the operation: it may be a wish."""
+        """Somebody wishes something."""
         self._wished = True
 
     async def asked(self, request: Answerable) -> None:
@@ -183,7 +183,8 @@ class Questions:
         except NotOnOffer as error:
             await self._refuse_wish(wish, str(error))
             return
-        await self._case.book.write(lambda writing: wishes.about_to_send(writing, wish))
+        # Recorded with the operation, so that a worker who has been fenced off sends nothing.
+        await self._case.record(also=lambda writing: wishes.about_to_send(writing, wish))
         if payload is None:
             await self._session.refuse(one.request.request_id, "nobody answered in time")
         else:

@@ -30,6 +30,7 @@ from codex_control_plane_mcp.codex.words.things import (
     Reasoning,
 )
 from codex_control_plane_mcp.model.journal import Category, Entry
+from codex_control_plane_mcp.redact import redact
 
 #: The longest command shown in full in a journal line; the approval itself is never cut.
 MAX_COMMAND_CHARS = 2_000
@@ -42,12 +43,13 @@ _MARKS = {"completed": "x", "inProgress": ">"}
 class Scribe:
     """Collects entries until `take` is called.
 
-    `written` says how many characters of which item the journal holds already: after another
-    worker has taken over, nothing is written twice.
+    `inherited` says how many characters of which item the journal holds already, with secrets
+    masked: after another worker has taken over, nothing is written twice.
     """
 
-    def __init__(self, written: dict[str, int] | None = None) -> None:
-        self._written = dict(written or {})
+    def __init__(self, inherited: dict[str, int] | None = None) -> None:
+        self._inherited = dict(inherited or {})
+        self._written: dict[str, int] = {}
         #: Items heard from their beginning. Of one that was joined later, it is not known which
         #: part a delta is; its whole text comes at its end.
         self._whole: set[str] = set()
@@ -140,7 +142,12 @@ class Scribe:
 
     def _complete(self, item_id: str, category: Category, text: str) -> None:
         self._streams.pop(item_id, None)
-        self._write(category, text[self._written.get(item_id, 0) :], item_id)
+        inherited = self._inherited.pop(item_id, None)
+        if inherited is None:
+            self._write(category, text[self._written.get(item_id, 0) :], item_id)
+        else:
+            # Lengths of masked text count in masked text only.
+            self._write(category, redact(text)[inherited:], item_id)
         self._written[item_id] = len(text)
 
     def _item_started(self, item: Item) -> None:

@@ -4,7 +4,8 @@ It wakes when the book changes and does nothing else in between.
 """
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -14,10 +15,10 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import Cancelled, Operation
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations, wishes
-from codex_control_plane_mcp.store.book import Book
+from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store.bell import Subject
+from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.operations import Fenced
-from codex_control_plane_mcp.store.wishes import WishKind
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.driver import Driver, Tools
 from codex_control_plane_mcp.work.line import Connect, Line
@@ -35,6 +36,17 @@ class Rules:
     limits: Limits
     #: After so long without an answer Codex is told "no"; None waits for ever.
     approval_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The queue at one moment."""
+
+    length: int = 0
+    #: Those that somebody wants to end.
+    unwanted: Sequence[Operation] = ()
+    #: Whether the limits let something start.
+    may_move: bool = False
 
 
 class Workshop:
@@ -70,37 +82,42 @@ class Workshop:
                 lambda writing: operations.adopt(writing, self._generation)
             ):
                 self._take_up(tasks, operation)
-            with self._book.bell.listening() as change:
+            with self._book.bell.listening(about=Subject.QUEUE) as change:
                 while True:
-                    await self._start_what_may(tasks)
-                    await change.wait()
+                    # What could not be looked at may never ring again.
+                    again = math.inf if await self._start_what_may(tasks) else TAKE_UP_AGAIN_SECONDS
+                    with anyio.move_on_after(again):
+                        await change.wait()
 
-    async def _start_what_may(self, tasks: anyio.abc.TaskGroup) -> None:
+    async def _start_what_may(self, tasks: anyio.abc.TaskGroup) -> bool:
+        """Start what the limits allow; False when the book did not answer."""
         try:
-            queue = await self._book.read(operations.queued_jobs)
-            self.queued = len(queue)
-            if not queue:
-                return
-            await self._cancel_queued({job.id for job in queue})
-            verdict = await self._book.write(
+            queue = await self._book.read(self._look)
+            self.queued = queue.length
+            for operation in queue.unwanted:
+                await Case(operation, self._book).end(Cancelled())
+            if not queue.may_move:
+                return True
+            started = await self._book.write(
                 lambda writing: operations.claim(writing, self._generation, self._rules.limits)
             )
-            started = await self._book.read(
-                lambda connection: operations.many(connection, verdict.start)
-            )
+            self.queued -= len(started)
         except StateBusy as error:
             logger.warning("the queue waits: %s", error)
-            return
-        self.queued = len(verdict.waiting)
+            return False
         for operation in started:
             self._take_up(tasks, operation)
+        return True
 
-    async def _cancel_queued(self, queued: set[OperationId]) -> None:
-        for wish in await self._book.read(wishes.open_wishes):
-            if wish.kind is WishKind.CANCEL and wish.operation_id in queued:
-                operation = await self._read(wish.operation_id)
-                if operation is not None:
-                    await Case(operation, self._book).end(Cancelled())
+    def _look(self, reading: Reading) -> _Queue:
+        length = operations.queued_count(reading)
+        if not length:
+            return _Queue()
+        return _Queue(
+            length,
+            operations.queued_unwanted(reading),
+            may_move=bool(operations.startable(reading, self._rules.limits)),
+        )
 
     async def _read(self, operation_id: OperationId) -> Operation | None:
         return await self._book.read(lambda connection: operations.get(connection, operation_id))

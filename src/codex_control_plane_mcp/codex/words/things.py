@@ -245,6 +245,8 @@ _ITEM_READERS: dict[str, Callable[[JsonObject], Item]] = {
     "enteredReviewMode": _entered_review_mode,
     "exitedReviewMode": _exited_review_mode,
 }
+#: The kinds that are read; every other is an `OtherItem`.
+ITEM_KINDS = frozenset(_ITEM_READERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Tests of the workshop, over a fake Codex on virtual time and over the real one."""
