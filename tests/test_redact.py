@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_control_plane_mcp.redact import MASK, redact, redact_json
+from codex_control_plane_mcp.redact import _RULES, MASK, redact, redact_json
 
 #: Made up, in the shape of the real ones, and in two parts lest a scanner takes them for such.
 SECRETS = {
@@ -20,6 +20,11 @@ SECRETS = {
     "Slack": "xoxb-" + "123456789012-abcdefghijkl",
     "AWS": "AKIA" + "ABCDEFGHIJ234567",
     "Google": "AIza" + "SyabcdefghijklmnopqrstuvwxyzABCDEFG",
+    "Stripe": "sk_" + "live_abcdefghijklmnop0123456789",
+    "Stripe, restricted": "rk_" + "live_abcdefghijklmnop0123456789",
+    "npm": "npm_" + "abcdefghijklmnopqrstuvwxyz0123456789",
+    "PyPI": "pypi-" + "AgEIcHlwaS5vcmcCJDAwMDAwMDAwLTAwMDAtMDAwMA",
+    "Hugging Face": "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH",
     "JWT": "eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
 }
 #: Where a secret stands; what is around it stays.
@@ -41,7 +46,18 @@ PLACES = [
 NAMED = [
     ("password: 'hunter22'", "password: '[redacted]'"),
     ("DB_PASSWORD=correct-horse run", "DB_PASSWORD=[redacted] run"),
-    ('"client_secret": "open sesame 7"', '"client_secret": "open sesame 7"'),
+    ('"client_secret": "open sesame 7"', '"client_secret": "[redacted]"'),
+    ("passphrase: 'correct horse battery'", "passphrase: '[redacted]'"),
+    ("""password = "it's a secret" """, 'password = "[redacted]" '),
+    ("SIGNING_KEY=abc123456789xyz", "SIGNING_KEY=[redacted]"),
+    ("signing-key: abc123456789xyz", "signing-key: [redacted]"),
+    (
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCY",
+        "aws_secret_access_key = [redacted]",
+    ),
+    ("?token=v1.abcdefghijkl&x=1", "?token=[redacted]&x=1"),
+    ("token=abc-1234567-foo.bar end", "token=[redacted] end"),
+    ("The token: abcd1234. Then go on.", "The token: [redacted]. Then go on."),
     ('"client_secret": "opensesame"', '"client_secret": "[redacted]"'),
     ("x-api-key: 0123456789abcdef", "x-api-key: [redacted]"),
     ("?token=abcdef123456&page=2", "?token=[redacted]&page=2"),
@@ -60,7 +76,16 @@ HARMLESS = [
     "secret = load_secret(path)",
     "api_key = os.environ['OPENAI_API_KEY']",
     'password = input("Password: ")',
+    'print("token: ", value_of_it, "!")',
+    'raise ValueError("bad token: " + shortened + "...")',
+    "token = self.oauth2.token",
+    "secret = load_secret2(path)",
+    "token = config.auth2.load(name)",
+    'tokens = {"is_secret": False}',
     "if token == expected_token:",
+    "primary_key: customer_id",
+    "hf_hub_download(repo)",
+    "npm_config_cache=/tmp",
     "export OPENAI_API_KEY=$KEY",
     'echo "${API_TOKEN}"',
     "max_tokens=4096, total_tokens: 123456789",
@@ -82,7 +107,18 @@ KEY_BLOCK = (
 
 #: What the rules look for, in pieces.
 HINTS = ["bearer ", "Basic ", "sk-", "ghp_", "://", "user:", "@", "token", "secret=", "API_KEY="]
-HINTS += ["password", ": ", "=", '"', "'"]
+HINTS += [
+    "password",
+    ": ",
+    "=",
+    '"',
+    "'",
+    "SIGNING_KEY=",
+    "access-key",
+    "a1.b2",
+    "\u212a",
+    "\u0131",
+]
 
 #: Texts full of what the rules look for, whole and in pieces.
 tricky = st.lists(
@@ -147,6 +183,15 @@ def test_what_is_not_masked_stays_where_it_was(text: str) -> None:
 
 
 @given(text=tricky)
+def test_whatever_a_rule_would_mask_is_masked(text: str) -> None:
+    """The hints only spare the search: they keep nothing from it."""
+    masked = text
+    for rule in _RULES:
+        masked = rule.pattern.sub(rule.replacement, masked)
+    assert redact(text) == masked
+
+
+@given(text=tricky)
 def test_what_was_masked_once_is_masked_for_good(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
@@ -181,13 +226,15 @@ def test_json_is_masked_at_every_depth_and_under_every_secret_name() -> None:
     secret = SECRETS["OpenAI"]
     data = {
         "env": {"OPENAI_API_KEY": "short", "PATH": "/bin", "token": 5, "db-password": "x"},
+        "pin": {"secret": 1.5, "is_secret": False, "password": None},
         "command": ["curl", "-H", f"Authorization: Bearer {secret}"],
         "pair": (secret, 1.5),
         "tokens": "three",
     }
     masked = redact_json(data)
     assert masked == {
-        "env": {"OPENAI_API_KEY": MASK, "PATH": "/bin", "token": 5, "db-password": MASK},
+        "env": {"OPENAI_API_KEY": MASK, "PATH": "/bin", "token": MASK, "db-password": MASK},
+        "pin": {"secret": MASK, "is_secret": False, "password": None},
         "command": ["curl", "-H", f"Authorization: Bearer {MASK}"],
         "pair": [MASK, 1.5],
         "tokens": "three",

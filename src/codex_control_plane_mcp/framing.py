@@ -6,7 +6,11 @@ shape but none of its methods.
 
 from __future__ import annotations
 
-import json
+# Not `json`: it brings `re` and `enum`, half of what the pipe needs to start (docs/performance.md).
+try:
+    import _json as native
+except ImportError:  # Only CPython has it.
+    native = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ class Malformed(ValueError):
 def parse(line: bytes) -> dict[str, Any]:
     """The message on this line; `Malformed` when it is not one JSON object in UTF-8."""
     try:
-        message = _strict.decode(line.decode("utf-8"))
+        message = _read(line.decode("utf-8"))
     except RecursionError:
         raise Malformed(parse_error("the JSON is nested too deeply")) from None
     except ValueError as error:
@@ -123,12 +127,57 @@ def error_line(request_id: str | int | float | None, code: int, message: str) ->
 
 def compact(value: object) -> bytes:
     """JSON without white space, in ASCII: no encoding or line separator can break the framing."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    if native is None:
+        import json
+
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    encode = native.make_encoder(
+        markers={},  # Filled with what it is in: a value that holds itself is an error.
+        default=_refuse_value,
+        encoder=native.encode_basestring_ascii,
+        indent=None,
+        key_separator=":",
+        item_separator=",",
+        sort_keys=False,
+        skipkeys=False,
+        allow_nan=False,
+    )
+    return "".join(encode(value, 0)).encode("ascii")
 
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-#: Python's own reader also takes NaN and Infinity, which no other JSON reader would.
-_strict = json.JSONDecoder(parse_constant=_refuse_constant)
+def _refuse_value(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+class _Strictly:
+    """How `json.JSONDecoder` reads, but for NaN and Infinity, which no other JSON reader takes."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = staticmethod(_refuse_constant)
+
+
+_scan = None
+if native is not None:
+    _scan = native.make_scanner(_Strictly)  # type: ignore[arg-type]  # it only takes what we have
+
+
+def _read(text: str) -> object:
+    """The one value in `text`. What the scanner does not read to the end without a word, `json`
+    reads anew: it says what is wrong."""
+    if _scan is not None:
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            value, end = None, -1
+        if end == len(text):
+            return value
+    import json
+
+    return json.JSONDecoder(parse_constant=_refuse_constant).decode(text)

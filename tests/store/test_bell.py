@@ -1,5 +1,6 @@
 """The bell rings after the commit, is not missed, and wakes only those who listen."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -8,10 +9,10 @@ import anyio.to_thread
 import pytest
 from sqlalchemy import Connection
 
-from codex_control_plane_mcp.model.ids import OperationId, new_operation_id
-from codex_control_plane_mcp.model.operation import Cancelled, Operation, Status
-from codex_control_plane_mcp.store import operations
-from codex_control_plane_mcp.store.bell import Bell, Listener
+from codex_control_plane_mcp.model.ids import Generation, OperationId, new_operation_id
+from codex_control_plane_mcp.model.operation import Cancelled, Claimed, Fact, Operation, Status
+from codex_control_plane_mcp.store import operations, wishes
+from codex_control_plane_mcp.store.bell import Bell, Listener, Subject
 from codex_control_plane_mcp.store.book import Writing, opened
 from tests.store.actors import PATIENCE_SECONDS, Desk, HandClock
 
@@ -123,13 +124,39 @@ async def test_a_writer_who_is_cancelled_has_written_all_or_nothing_and_rings_if
     assert desk.get(operation.id).status is Status.CANCELLED
 
 
+async def test_who_cares_for_one_subject_is_woken_by_no_other(desk: Desk) -> None:
+    """Else each of a hundred turns would wake the queue and every follower once a second."""
+    bell = desk.book.bell
+    operation = await submit(desk)
+
+    async def rings(work: Callable[[Writing], object]) -> set[str]:
+        with (
+            bell.listening(about=Subject.QUEUE) as queue,
+            bell.listening(operation.id, about=Subject.WISH) as wish,
+            bell.listening(operation.id, about=Subject.FACT) as fact,
+        ):
+            await desk.book.write(work)
+            listeners = {"queue": queue, "wish": wish, "fact": fact}
+            return {name for name, listener in listeners.items() if rung(listener)}
+
+    def move(*facts: Fact) -> Callable[[Writing], object]:
+        return lambda writing: operations.record(writing, desk.get(operation.id), *facts)
+
+    other = desk.submission()
+    assert await rings(lambda w: operations.insert_operation(w, OTHER, other)) == {"queue"}
+    assert await rings(move(Claimed(Generation(1)))) == {"fact"}
+    assert await rings(lambda w: wishes.wish_cancel(w, operation.id, "ann")) == {"queue", "wish"}
+    assert await rings(lambda w: wishes.wish_cancel(w, operation.id, "bob")) == set()
+    assert await rings(move(Cancelled())) == {"fact", "queue"}
+
+
 def test_who_no_longer_listens_is_forgotten() -> None:
     bell = Bell()
     calls: list[None] = []
     with bell.listening(MINE, on_ring=lambda: calls.append(None)):
-        bell.ring(frozenset({OTHER}))
-        bell.ring(frozenset({MINE, OTHER}))
-    bell.ring(frozenset({MINE}))
+        bell.ring(frozenset({(Subject.FACT, OTHER)}))
+        bell.ring(frozenset({(Subject.FACT, MINE), (Subject.WISH, OTHER)}))
+    bell.ring(frozenset({(Subject.FACT, MINE)}))
     assert len(calls) == 1
 
 

@@ -62,7 +62,7 @@ def test_try_insert_says_none_to_the_second_and_the_transaction_goes_on(desk: De
         found = operations.by_client_request(writing.connection, "mine")
         assert found is not None
         assert found[0] == first
-        assert writing.touched == {"op-1"}
+        assert {id_ for _, id_ in writing.news} == {"op-1"}
 
     desk.write(work)
     assert desk.count("operations") == 1

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event, text
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, InteractionId, OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Status
+from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes, workers
 from codex_control_plane_mcp.store.book import Writing, opened
 from codex_control_plane_mcp.store.interactions import Search
@@ -108,6 +109,19 @@ ONE = OperationId("op-1")
 #: The query, and what its plan must say (`-` for a table nobody may walk through).
 HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
     "the queue": (operations.queued_jobs, "INDEX operations_unfinished (status=?)"),
+    "the length of the queue": (
+        operations.queued_count,
+        "INDEX operations_unfinished (status=?)",
+    ),
+    "what may start": (
+        lambda c: operations._candidates(c, [], Limits()),
+        "INDEX operations_unfinished (status=?)",
+    ),
+    "what is not wanted any more": (
+        operations.queued_unwanted,
+        "wishes_",
+    ),
+    "whether it is not wanted": (lambda c: wishes.is_unwanted(c, ONE), "INDEX wishes_one_cancel"),
     "what runs": (operations.active_jobs, "USING INDEX operations_unfinished"),
     "the unfinished": (operations.unfinished, "USING INDEX operations_unfinished"),
     "one operation": (

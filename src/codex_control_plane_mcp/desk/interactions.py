@@ -23,6 +23,7 @@ from codex_control_plane_mcp.errors import (
 from codex_control_plane_mcp.model.ids import InteractionId
 from codex_control_plane_mcp.model.interaction import Asked, Interaction, InteractionStatus
 from codex_control_plane_mcp.store import interactions, wishes
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.store.interactions import Search
 from codex_control_plane_mcp.store.wishes import Outcome
@@ -160,7 +161,7 @@ async def answer_once(book: Book, given: Given) -> views.AnswerReceipt:
     """
     interaction = await book.read(lambda reading: _open(reading, given.interaction_id))
     _check_offer(interaction.asked, given.answer)
-    with book.bell.listening(interaction.operation_id) as listener:
+    with book.bell.listening(interaction.operation_id, about=Subject.FACT) as listener:
         await book.write(lambda writing: _wish(writing, given))
         delivered = False
         with anyio.move_on_after(DELIVERY_SECONDS):

@@ -15,7 +15,7 @@ from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import ACTIVE, QUEUED, WITH_TURN, Operation, Status
-from codex_control_plane_mcp.model.schedule import Limits, decide
+from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes
 from codex_control_plane_mcp.store.book import Reading
 
@@ -56,7 +56,8 @@ def view(
     *,
     idempotent: bool | None = None,
 ) -> views.OperationView:
-    pending = _pending(reading, [operation.id])[operation.id]
+    # Codex asks while it works, and at no other time.
+    pending = _pending(reading, [operation.id])[operation.id] if operation.status in ACTIVE else []
     events, next_after_seq = _progress(reading, operation, wanted)
     request = operation.request
     return views.OperationView(
@@ -196,8 +197,7 @@ def _queue_state(reading: Reading, operation: Operation, limits: Limits) -> view
         return views.QueueState("active")
     if operation.status not in QUEUED:
         return views.QueueState("done")
-    verdict = decide(operations.queued_jobs(reading), operations.active_jobs(reading), limits)
-    waiting = verdict.waiting.get(operation.id)
+    waiting = operations.waiting(reading, operation, limits)
     if waiting is None:
         return views.QueueState("queued", "it is about to start", 1)
     return views.QueueState("queued", waiting.reason, waiting.position)

@@ -12,6 +12,7 @@ from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.operation import FINAL, Status
 from codex_control_plane_mcp.store import interactions, operations
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
 
 MAX_WAIT_SECONDS = 45.0
@@ -57,7 +58,7 @@ async def until(
     book: Book, ids: Sequence[OperationId], seconds: float, enough: Callable[[Stands], bool]
 ) -> tuple[Stands, bool]:
     """How things stand once that is `enough`, or after `seconds`; and whether it is."""
-    with book.bell.listening(*ids) as listener:
+    with book.bell.listening(*ids, about=Subject.FACT) as listener:
         now = await book.read(lambda reading: stands(reading, ids))
         with anyio.move_on_after(max(0.0, seconds)):
             while not enough(now):

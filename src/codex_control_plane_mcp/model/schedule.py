@@ -49,7 +49,40 @@ class Verdict:
     waiting: dict[OperationId, Waiting]
 
 
-_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Where what is active leaves no slot: what waits for one of these need not be looked at."""
+
+    everywhere: bool
+    projects: frozenset[str]
+    agents: frozenset[str]
+    threads: frozenset[str]
+    written_projects: frozenset[str]
+
+
+def full(active: Sequence[Job], limits: Limits) -> Full:
+    """The slots that are all taken."""
+    taken = Counter(slot for job in active for slot, _ in _slots(job, limits))
+    gone = {slot for job in active for slot, limit in _slots(job, limits) if taken[slot] >= limit}
+
+    def named(kind: str) -> frozenset[str]:
+        return frozenset(name for slot_kind, name in gone if slot_kind == kind)
+
+    return Full(
+        everywhere=bool(named("global")),
+        projects=named("project"),
+        agents=named("agent"),
+        threads=named("thread"),
+        written_projects=named("project_writes"),
+    )
+
+
+RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+
+def turn(job: Job) -> tuple[int, Moment, OperationId]:
+    """Whose turn it is first: of two jobs the one for which this is less."""
+    return RANK[job.priority], job.created_at, job.id
 
 
 def decide(queued: Iterable[Job], active: Iterable[Job], limits: Limits) -> Verdict:
@@ -57,7 +90,7 @@ def decide(queued: Iterable[Job], active: Iterable[Job], limits: Limits) -> Verd
     taken = Counter(slot for job in active for slot, _ in _slots(job, limits))
     start: list[OperationId] = []
     waiting: dict[OperationId, Waiting] = {}
-    for job in sorted(queued, key=lambda job: (_RANK[job.priority], job.created_at, job.id)):
+    for job in sorted(queued, key=turn):
         full = next((slot for slot, limit in _slots(job, limits) if taken[slot] >= limit), None)
         if full is None:
             taken.update(slot for slot, _ in _slots(job, limits))

@@ -2,10 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
+from typing import TypeAlias
 
 import anyio
 
 from codex_control_plane_mcp.model.ids import OperationId
+
+
+class Subject(Enum):
+    """What a change is about: who cares for one thing is not woken by the others."""
+
+    #: Something was written down about the operation.
+    FACT = auto()
+    #: Somebody wants something of it.
+    WISH = auto()
+    #: What waits may have to move: it entered the queue, gave its slots back, or is to end.
+    QUEUE = auto()
+
+
+#: What a transaction changed, of which operations.
+News: TypeAlias = frozenset[tuple[Subject, OperationId]]
 
 
 class Bell:
@@ -19,17 +36,21 @@ class Bell:
         #: In the order they came, so that a history can be told twice in the same way.
         self._listeners: dict[Listener, None] = {}
 
-    def ring(self, operations: frozenset[OperationId]) -> None:
+    def ring(self, news: News) -> None:
         for listener in list(self._listeners):
-            listener.hear(operations)
+            listener.hear(news)
 
     @contextmanager
     def listening(
-        self, *operations: OperationId, on_ring: Callable[[], None] | None = None
+        self,
+        *operations: OperationId,
+        about: Subject | None = None,
+        on_ring: Callable[[], None] | None = None,
     ) -> Iterator["Listener"]:
-        """Hear of these operations, or of all when none is named. Listen first, then read, then
-        wait: a change between reading and waiting is not missed. `on_ring` is called at each."""
-        listener = Listener(frozenset(operations), on_ring)
+        """Hear of these operations, or of all when none is named; of one subject, or of whatever it
+        is. Listen first, then read, then wait: a change between reading and waiting is not missed.
+        `on_ring` is called at each."""
+        listener = Listener(frozenset(operations), about, on_ring)
         self._listeners[listener] = None
         try:
             yield listener
@@ -41,15 +62,19 @@ class Listener:
     """Remembers what it heard until somebody waits for it."""
 
     def __init__(
-        self, cares_for: frozenset[OperationId], on_ring: Callable[[], None] | None
+        self,
+        cares_for: frozenset[OperationId],
+        about: Subject | None,
+        on_ring: Callable[[], None] | None,
     ) -> None:
         self._cares_for = cares_for
+        self._about = about
         self._on_ring = on_ring
         self._event = anyio.Event()
 
-    def hear(self, operations: frozenset[OperationId]) -> None:
+    def hear(self, news: News) -> None:
         """What the bell tells every listener after a commit."""
-        if not self._cares_for or not self._cares_for.isdisjoint(operations):
+        if any(self._is_for_us(*one) for one in news):
             self._event.set()
             if self._on_ring is not None:
                 self._on_ring()
@@ -58,3 +83,8 @@ class Listener:
         """Return at the next change, or at once if there was one since the last call."""
         await self._event.wait()
         self._event = anyio.Event()
+
+    def _is_for_us(self, subject: Subject, operation_id: OperationId) -> bool:
+        return (self._about is None or subject is self._about) and (
+            not self._cares_for or operation_id in self._cares_for
+        )

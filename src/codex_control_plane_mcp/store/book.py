@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
 from codex_control_plane_mcp.model.ids import OperationId
-from codex_control_plane_mcp.store.bell import Bell
+from codex_control_plane_mcp.store.bell import Bell, News, Subject
 from codex_control_plane_mcp.store.engine import (
     LOCK_WAIT_SECONDS,
     READERS,
@@ -32,11 +32,15 @@ Reading: TypeAlias = Connection
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """One write transaction. What it touches is told to the bell once it is committed."""
+    """One write transaction. What it changes is told to the bell once it is committed."""
 
     connection: Connection
     now: Moment
-    touched: set[OperationId] = field(default_factory=set)
+    news: set[tuple[Subject, OperationId]] = field(default_factory=set)
+
+    def tell(self, operation_id: OperationId, *subjects: Subject) -> None:
+        """Have the bell rung for an operation."""
+        self.news.update((subject, operation_id) for subject in subjects)
 
 
 class Book:
@@ -63,9 +67,9 @@ class Book:
 
         Raises StateBusy when the database is locked, full, read-only or damaged.
         """
-        result, touched = await self._run(self._pen, lambda: self.write_now(work))
-        if touched:
-            self.bell.ring(touched)
+        result, news = await self._run(self._pen, lambda: self.write_now(work))
+        if news:
+            self.bell.ring(news)
         return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -73,12 +77,12 @@ class Book:
         return await self._run(self._eyes, lambda: self.read_now(work))
 
     @translated()
-    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, frozenset[OperationId]]:
+    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
         """`write` for a caller without an event loop; the bell is left to the caller."""
         with self._lock, self._writer.begin() as connection:
             writing = Writing(connection, self._clock.now())
             result = work(writing)
-        return result, frozenset(writing.touched)
+        return result, frozenset(writing.news)
 
     def close(self) -> None:
         self._reader.dispose()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_, update
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import (
@@ -24,6 +24,7 @@ from codex_control_plane_mcp.model.interaction import (
     Question,
 )
 from codex_control_plane_mcp.redact import redact_json
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import interactions
 
@@ -41,23 +42,24 @@ def open_interaction(
     if known is not None:
         return known
     writing.connection.execute(
-        insert(interactions).values(
-            id=interaction_id,
-            operation_id=operation_id,
-            app_server_id=asked.app_server_id,
-            request_id=asked.request_id,
-            kind=asked.kind.value,
-            method=asked.method,
-            thread_id=asked.thread_id,
-            turn_id=asked.turn_id,
-            item_id=asked.item_id,
-            asked=_asked_to_json(asked),
-            status=InteractionStatus.PENDING.value,
-            created_at=writing.now,
-            expires_at=expires_at,
-        )
+        _INSERT,
+        {
+            "id": interaction_id,
+            "operation_id": operation_id,
+            "app_server_id": asked.app_server_id,
+            "request_id": asked.request_id,
+            "kind": asked.kind.value,
+            "method": asked.method,
+            "thread_id": asked.thread_id,
+            "turn_id": asked.turn_id,
+            "item_id": asked.item_id,
+            "asked": _asked_to_json(asked),
+            "status": InteractionStatus.PENDING.value,
+            "created_at": writing.now,
+            "expires_at": expires_at,
+        },
     )
-    writing.touched.add(operation_id)
+    writing.tell(operation_id, Subject.FACT)
     opened = get(writing.connection, interaction_id)
     assert opened is not None  # noqa: S101  # it was inserted in this very transaction
     return opened
@@ -83,14 +85,12 @@ def close_interaction(
             answer=None if answer is None else json.dumps(redact_json(answer)),
         )
     )
-    writing.touched.add(interaction.operation_id)
+    writing.tell(interaction.operation_id, Subject.FACT)
     return changed.rowcount == 1
 
 
 def get(connection: Connection, interaction_id: InteractionId) -> Interaction | None:
-    row = connection.execute(
-        select(interactions).where(interactions.c.id == interaction_id)
-    ).one_or_none()
+    row = connection.execute(_GET, {"interaction": interaction_id}).one_or_none()
     return None if row is None else _interaction(row)
 
 
@@ -98,21 +98,14 @@ def by_request(
     connection: Connection, operation_id: OperationId, app_server_id: AppServerId, request_id: str
 ) -> Interaction | None:
     row = connection.execute(
-        select(interactions).where(
-            interactions.c.operation_id == operation_id,
-            interactions.c.app_server_id == app_server_id,
-            interactions.c.request_id == request_id,
-        )
+        _BY_REQUEST,
+        {"operation": operation_id, "app_server": app_server_id, "request": request_id},
     ).one_or_none()
     return None if row is None else _interaction(row)
 
 
 def open_of(connection: Connection, operation_id: OperationId) -> list[Interaction]:
-    rows = connection.execute(
-        select(interactions)
-        .where(interactions.c.operation_id == operation_id, interactions.c.closed_at.is_(None))
-        .order_by(interactions.c.created_at, interactions.c.id)
-    )
+    rows = connection.execute(_OPEN_OF, {"operation": operation_id})
     return [_interaction(row) for row in rows]
 
 
@@ -120,11 +113,7 @@ def open_of_many(
     connection: Connection, operation_ids: Sequence[OperationId]
 ) -> dict[OperationId, list[Interaction]]:
     """The open interactions of several operations in one query."""
-    rows = connection.execute(
-        select(interactions)
-        .where(interactions.c.operation_id.in_(operation_ids), interactions.c.closed_at.is_(None))
-        .order_by(interactions.c.created_at, interactions.c.id)
-    )
+    rows = connection.execute(_OPEN_OF_MANY, {"operations": operation_ids})
     found: dict[OperationId, list[Interaction]] = {id_: [] for id_ in operation_ids}
     for row in rows:
         found[row.operation_id].append(_interaction(row))
@@ -133,20 +122,14 @@ def open_of_many(
 
 def open_count(connection: Connection) -> int:
     """How many interactions are open."""
-    query = select(func.count()).select_from(interactions).where(interactions.c.closed_at.is_(None))
-    return connection.scalar(query) or 0
+    return connection.scalar(_OPEN_COUNT) or 0
 
 
 def asked_counts(
     connection: Connection, operation_ids: Sequence[OperationId]
 ) -> dict[OperationId, int]:
     """How many interactions there ever were of each operation that had any."""
-    columns = interactions.c
-    rows = connection.execute(
-        select(columns.operation_id, func.count().label("asked"))
-        .where(columns.operation_id.in_(operation_ids))
-        .group_by(columns.operation_id)
-    )
+    rows = connection.execute(_ASKED_COUNTS, {"operations": operation_ids})
     return {row.operation_id: row.asked for row in rows}
 
 
@@ -252,3 +235,29 @@ def _asked(row: Row[Any]) -> Asked:
         risk_summary=data["risk_summary"],
         details=data["details"],
     )
+
+
+# --- Statements, made once -----------------------------------------------------------------------
+
+_OF_OPERATION = interactions.c.operation_id == bindparam("operation")
+_OF_OPERATIONS = interactions.c.operation_id.in_(bindparam("operations", expanding=True))
+_NOT_CLOSED = interactions.c.closed_at.is_(None)
+
+_INSERT = insert(interactions)
+_GET = select(interactions).where(interactions.c.id == bindparam("interaction"))
+_BY_REQUEST = select(interactions).where(
+    _OF_OPERATION,
+    interactions.c.app_server_id == bindparam("app_server"),
+    interactions.c.request_id == bindparam("request"),
+)
+_OPEN = (
+    select(interactions).where(_NOT_CLOSED).order_by(interactions.c.created_at, interactions.c.id)
+)
+_OPEN_OF = _OPEN.where(_OF_OPERATION)
+_OPEN_OF_MANY = _OPEN.where(_OF_OPERATIONS)
+_OPEN_COUNT = select(func.count()).select_from(interactions).where(_NOT_CLOSED)
+_ASKED_COUNTS = (
+    select(interactions.c.operation_id, func.count().label("asked"))
+    .where(_OF_OPERATIONS)
+    .group_by(interactions.c.operation_id)
+)

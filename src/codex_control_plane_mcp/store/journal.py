@@ -1,8 +1,9 @@
 """Reads the journal. It is written by the pen only (`store.operations`)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category, Written
@@ -11,12 +12,7 @@ from codex_control_plane_mcp.store.schema import journal
 
 def after(connection: Connection, operation_id: OperationId, seq: int, limit: int) -> list[Written]:
     """The first `limit` entries behind `seq`, oldest first."""
-    rows = connection.execute(
-        select(journal)
-        .where(journal.c.operation_id == operation_id, journal.c.seq > seq)
-        .order_by(journal.c.seq)
-        .limit(limit)
-    )
+    rows = connection.execute(_AFTER, {"operation": operation_id, "mark": seq, "most": limit})
     return [_written(row) for row in rows]
 
 
@@ -29,12 +25,13 @@ def newest(
     without: Category | None = None,
 ) -> list[Written]:
     """The last `limit` entries (of one category, or of all but one), oldest first."""
-    query = select(journal).where(journal.c.operation_id == operation_id)
+    wanted = {"operation": operation_id, "most": limit}
     if category is not None:
-        query = query.where(journal.c.category == category.value)
-    if without is not None:
-        query = query.where(journal.c.category != without.value)
-    rows = connection.execute(query.order_by(journal.c.seq.desc()).limit(limit))
+        rows = connection.execute(_NEWEST_OF, wanted | {"category": category.value})
+    elif without is not None:
+        rows = connection.execute(_NEWEST_WITHOUT, wanted | {"category": without.value})
+    else:
+        rows = connection.execute(_NEWEST, wanted)
     return [_written(row) for row in rows][::-1]
 
 
@@ -48,11 +45,21 @@ def written_lengths(connection: Connection, operation_id: OperationId) -> dict[s
     return {item_id: int(length) for item_id, length in rows}
 
 
-def _written(row: Row[Any]) -> Written:
-    return Written(
-        seq=row.seq,
-        at=row.at,
-        category=Category(row.category),
-        text=row.text,
-        item_id=row.item_id,
-    )
+def _written(row: Sequence[Any]) -> Written:
+    _, seq, at, category, text, item_id = row  # As a tuple: this is read more than anything else.
+    return Written(seq, at, _CATEGORIES[category], text, item_id)
+
+
+_CATEGORIES = {category.value: category for category in Category}
+
+# --- Statements, made once -----------------------------------------------------------------------
+
+_OF_OPERATION = select(journal).where(journal.c.operation_id == bindparam("operation"))
+_AFTER = (
+    _OF_OPERATION.where(journal.c.seq > bindparam("mark"))
+    .order_by(journal.c.seq)
+    .limit(bindparam("most"))
+)
+_NEWEST = _OF_OPERATION.order_by(journal.c.seq.desc()).limit(bindparam("most"))
+_NEWEST_OF = _NEWEST.where(journal.c.category == bindparam("category"))
+_NEWEST_WITHOUT = _NEWEST.where(journal.c.category != bindparam("category"))

@@ -13,11 +13,18 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
+    and_,
+    bindparam,
+    case,
+    func,
     insert,
     literal_column,
+    or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -59,12 +66,13 @@ from codex_control_plane_mcp.model.request import (
     request_to_json,
     sandbox_of,
 )
-from codex_control_plane_mcp.model.schedule import Job, Limits, Verdict, decide
+from codex_control_plane_mcp.model.schedule import RANK, Job, Limits, Waiting, decide, full, turn
 from codex_control_plane_mcp.redact import redact
 from codex_control_plane_mcp.store import workers
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.engine import take_turns
-from codex_control_plane_mcp.store.schema import journal, operations
+from codex_control_plane_mcp.store.schema import journal, operations, wishes
 
 _Row: TypeAlias = Row[Any]
 
@@ -99,19 +107,20 @@ def insert_operation(
         status_seq=1,
     )
     writing.connection.execute(
-        insert(operations).values(
-            type=request.type.value,
-            request=json.dumps(request_to_json(request), ensure_ascii=True),
-            payload_hash=payload_hash(submission),
-            prompt_key=prompt_key(submission),
-            project_id=request.project_id,
-            cwd=request.cwd,
-            sandbox=sandbox_of(request).value,
+        _INSERT,
+        {
+            "type": request.type.value,
+            "request": json.dumps(request_to_json(request), ensure_ascii=True),
+            "payload_hash": payload_hash(submission),
+            "prompt_key": prompt_key(submission),
+            "project_id": request.project_id,
+            "cwd": request.cwd,
+            "sandbox": sandbox_of(request).value,
             **_columns(operation),
-        )
+        },
     )
     _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
-    writing.touched.add(operation_id)
+    writing.tell(operation_id, Subject.FACT, Subject.QUEUE)
     return operation
 
 
@@ -166,24 +175,27 @@ def record(
         token_usage=token_usage or moved.token_usage,
     )
     changed = writing.connection.execute(
-        update(operations)
-        .where(
-            operations.c.id == operation.id,
-            operations.c.generation == operation.generation,
-            operations.c.status == operation.status.value,
-            operations.c.last_seq == operation.last_seq,
-        )
-        .values(**_columns(moved))
+        _MOVE,
+        {
+            "seen_id": operation.id,
+            "seen_generation": operation.generation,
+            "seen_status": operation.status.value,
+            "seen_last_seq": operation.last_seq,
+            **_columns(moved),
+        },
     )
     if changed.rowcount != 1:
         raise Fenced(operation.id)
     _write_journal(writing, operation.id, operation.last_seq + 1, lines)
-    writing.touched.add(operation.id)
+    writing.tell(operation.id, Subject.FACT)
+    if moved.is_final:
+        writing.tell(operation.id, Subject.QUEUE)
     return moved
 
 
-def claim(writing: Writing, generation: Generation, limits: Limits) -> Verdict:
-    """Take from the queue what may start now, for the worker of `generation`.
+def claim(writing: Writing, generation: Generation, limits: Limits) -> list[Operation]:
+    """Take from the queue what may start now, for the worker of `generation`: as it is then, in
+    the order in which it was its turn.
 
     Raises Fenced when another worker owns the book by now.
     """
@@ -191,12 +203,10 @@ def claim(writing: Writing, generation: Generation, limits: Limits) -> Verdict:
     # Limits span rows that no fence guards: two workers must not decide side by side.
     take_turns(connection)
     _must_own(connection, generation)
-    verdict = decide(queued_jobs(connection), active_jobs(connection), limits)
-    for operation_id in verdict.start:
-        operation = get(connection, operation_id)
-        if operation is not None:
-            record(writing, operation, Claimed(generation))
-    return verdict
+    return [
+        record(writing, operation, Claimed(generation))
+        for operation in many(connection, startable(connection, limits))
+    ]
 
 
 def adopt(writing: Writing, generation: Generation) -> list[Operation]:
@@ -206,9 +216,7 @@ def adopt(writing: Writing, generation: Generation) -> list[Operation]:
     """
     take_turns(writing.connection)
     _must_own(writing.connection, generation)
-    rows = writing.connection.execute(
-        _SELECT.where(_UNFINISHED, _NOT_QUEUED, operations.c.generation < generation)
-    )
+    rows = writing.connection.execute(_LEFT_BEHIND, {"generation": generation})
     return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
 
 
@@ -223,7 +231,7 @@ def _write_journal(
 ) -> None:
     if entries:
         writing.connection.execute(
-            insert(journal),
+            _INSERT_ENTRY,
             [
                 {
                     "operation_id": operation_id,
@@ -260,50 +268,35 @@ def _cleaned_report(report: Report) -> Report:
 
 
 def get(connection: Connection, operation_id: OperationId) -> Operation | None:
-    return _one(connection, _SELECT.where(operations.c.id == operation_id))
+    return _one(connection, _BY_ID, operation_id)
 
 
 def by_client_request(
     connection: Connection, client_request_id: str
 ) -> tuple[Operation, str] | None:
     """The operation that this `client_request_id` made, and the hash of its payload."""
-    row = connection.execute(
-        _SELECT.where(operations.c.client_request_id == client_request_id)
-    ).one_or_none()
+    row = connection.execute(_BY_CLIENT_REQUEST, {"key": client_request_id}).one_or_none()
     return None if row is None else (_operation(row), row.payload_hash)
 
 
 def unfinished_with_prompt(connection: Connection, key: str) -> Operation | None:
-    return _one(connection, _SELECT.where(operations.c.prompt_key == key, _UNFINISHED))
+    return _one(connection, _UNFINISHED_WITH_PROMPT, key)
 
 
 def by_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> Operation | None:
     """The operation whose turn it is; not those that only steered it."""
-    return _one(
-        connection,
-        _SELECT.where(
-            operations.c.thread_id == thread_id,
-            operations.c.turn_id == turn_id,
-            operations.c.type != OperationType.STEER_TURN.value,
-        )
-        .order_by(operations.c.created_at.desc())
-        .limit(1),
-    )
+    row = connection.execute(_BY_TURN, {"thread": thread_id, "turn": turn_id}).one_or_none()
+    return None if row is None else _operation(row)
 
 
 def newest_in_thread(connection: Connection, thread_id: ThreadId) -> Operation | None:
     """The operation that last touched a thread: it knows where the thread works."""
-    return _one(
-        connection,
-        _SELECT.where(operations.c.thread_id == thread_id)
-        .order_by(operations.c.created_at.desc())
-        .limit(1),
-    )
+    return _one(connection, _NEWEST_IN_THREAD, thread_id)
 
 
 def many(connection: Connection, ids: Sequence[OperationId]) -> list[Operation]:
     """Those of `ids` that exist, in the order given."""
-    rows = connection.execute(_SELECT.where(operations.c.id.in_(ids)))
+    rows = connection.execute(_AMONG, {"ids": ids}) if ids else ()
     found = {row.id: _operation(row) for row in rows}
     return [found[id_] for id_ in ids if id_ in found]
 
@@ -319,13 +312,11 @@ class Mark:
 
 def marks(connection: Connection, ids: Sequence[OperationId]) -> dict[OperationId, Mark]:
     """The marks of those of `ids` that exist: a few columns, for those who only wait."""
-    columns = operations.c
-    rows = connection.execute(
-        select(columns.id, columns.status, columns.last_seq, columns.status_seq).where(
-            columns.id.in_(ids)
-        )
-    )
-    return {row.id: Mark(Status(row.status), row.last_seq, row.status_seq) for row in rows}
+    rows = connection.execute(_MARKS, {"ids": ids})
+    return {
+        id_: Mark(_STATUSES[status], last_seq, status_seq)
+        for id_, status, last_seq, status_seq in rows
+    }
 
 
 def every(connection: Connection) -> list[Operation]:
@@ -361,43 +352,202 @@ def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
     return list(found.values())
 
 
-def queued_jobs(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_JOBS.where(_UNFINISHED, _QUEUED))]
-
-
-def active_jobs(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_JOBS.where(_UNFINISHED, _NOT_QUEUED))]
-
-
-_SELECT: Select[Any] = select(operations)
-_JOBS: Select[Any] = select(
-    operations.c.id,
-    operations.c.type,
-    operations.c.project_id,
-    operations.c.agent_id,
-    operations.c.thread_id,
-    operations.c.sandbox,
-    operations.c.priority,
-    operations.c.created_at,
-)
-
-
-def _one(connection: Connection, query: Select[Any]) -> Operation | None:
-    row = connection.execute(query).one_or_none()
+def _one(connection: Connection, query: Select[Any], key: str) -> Operation | None:
+    row = connection.execute(query, {"key": key}).one_or_none()
     return None if row is None else _operation(row)
 
 
-def _job(row: _Row) -> Job:
-    return Job(
-        id=row.id,
-        project_id=row.project_id,
-        agent_id=row.agent_id,
-        thread_id=row.thread_id,
-        sandbox=Sandbox(row.sandbox),
-        priority=Priority(row.priority),
-        created_at=row.created_at,
-        takes_turn=row.type != OperationType.STEER_TURN.value,
+# --- The queue ---------------------------------------------------------------------------------
+# However many wait, only those are read that may start: the rest is counted.
+
+
+def queued_jobs(connection: Connection) -> list[Job]:
+    return [_job(row) for row in connection.execute(_QUEUED_JOBS)]
+
+
+def active_jobs(connection: Connection) -> list[Job]:
+    return [_job(row) for row in connection.execute(_ACTIVE_JOBS)]
+
+
+def queued_count(connection: Connection) -> int:
+    return connection.scalar(_QUEUED_COUNT) or 0
+
+
+def queued_unwanted(connection: Connection) -> list[Operation]:
+    """What waits in the queue though somebody wants it to end."""
+    return [_operation(row) for row in connection.execute(_QUEUED_UNWANTED)]
+
+
+def startable(connection: Connection, limits: Limits) -> list[OperationId]:
+    """What the limits allow to start, in the order in which it is its turn."""
+    active = active_jobs(connection)
+    return list(decide(_candidates(connection, active, limits), active, limits).start)
+
+
+def waiting(connection: Connection, operation: Operation, limits: Limits) -> Waiting | None:
+    """Why a queued operation waits and how many are before it; None when it is about to start."""
+    active = active_jobs(connection)
+    ours = _job_of(operation)
+    rivals = [job for job in _candidates(connection, active, limits) if turn(job) < turn(ours)]
+    verdict = decide([*rivals, ours], active, limits)
+    if ours.id not in verdict.waiting:
+        return None
+    rank, created_at, id_ = turn(ours)
+    before = connection.scalar(_COUNT_BEFORE, {"rank": rank, "created": created_at, "name": id_})
+    return Waiting(verdict.waiting[ours.id].reason, position=(before or 0) - len(verdict.start) + 1)
+
+
+def _candidates(connection: Connection, active: Sequence[Job], limits: Limits) -> list[Job]:
+    """Those in the queue that no full slot keeps there."""
+    gone = full(active, limits)
+    rows = connection.execute(
+        _CANDIDATES,
+        {
+            "is_full": int(gone.everywhere),
+            "projects": list(gone.projects),
+            "agents": list(gone.agents),
+            "threads": list(gone.threads),
+            "written_projects": list(gone.written_projects),
+        },
     )
+    return [_job(row) for row in rows]
+
+
+def _job(row: Sequence[Any]) -> Job:
+    id_, kind, project_id, agent_id, thread_id, sandbox, priority, created_at = row
+    return Job(
+        id=id_,
+        project_id=project_id,
+        agent_id=agent_id,
+        thread_id=thread_id,
+        sandbox=_SANDBOXES[sandbox],
+        priority=_PRIORITIES[priority],
+        created_at=created_at,
+        takes_turn=kind != OperationType.STEER_TURN.value,
+    )
+
+
+def _job_of(operation: Operation) -> Job:
+    request = operation.request
+    return Job(
+        id=operation.id,
+        project_id=request.project_id,
+        agent_id=operation.agent_id,
+        thread_id=operation.thread_id,
+        sandbox=sandbox_of(request),
+        priority=_PRIORITIES[operation.priority],
+        created_at=operation.created_at,
+        takes_turn=request.type is not OperationType.STEER_TURN,
+    )
+
+
+# --- Statements --------------------------------------------------------------------------------
+# Made once: to make one takes SQLAlchemy longer than SQLite needs to answer it.
+
+_COLUMNS = operations.c
+_SELECT: Select[Any] = select(operations)
+_AMONG_IDS = _COLUMNS.id.in_(bindparam("ids", expanding=True))
+_KEY: ColumnElement[str] = bindparam("key")
+_TAKES_TURN: ColumnElement[bool] = literal_column("type <> 'steer_turn'")
+
+_INSERT = insert(operations)
+_INSERT_ENTRY = insert(journal)
+#: Only of the row as it was last seen: by the same worker, in the same state.
+_MOVE = update(operations).where(
+    _COLUMNS.id == bindparam("seen_id"),
+    _COLUMNS.generation == bindparam("seen_generation"),
+    _COLUMNS.status == bindparam("seen_status"),
+    _COLUMNS.last_seq == bindparam("seen_last_seq"),
+)
+_LEFT_BEHIND = _SELECT.where(
+    _UNFINISHED, _NOT_QUEUED, _COLUMNS.generation < bindparam("generation")
+)
+
+_BY_ID = _SELECT.where(_COLUMNS.id == _KEY)
+_AMONG = _SELECT.where(_AMONG_IDS)
+_BY_CLIENT_REQUEST = _SELECT.where(_COLUMNS.client_request_id == _KEY)
+_UNFINISHED_WITH_PROMPT = _SELECT.where(_COLUMNS.prompt_key == _KEY, _UNFINISHED)
+_NEWEST_IN_THREAD = (
+    _SELECT.where(_COLUMNS.thread_id == _KEY).order_by(_COLUMNS.created_at.desc()).limit(1)
+)
+_BY_TURN = (
+    _SELECT.where(
+        _COLUMNS.thread_id == bindparam("thread"),
+        _COLUMNS.turn_id == bindparam("turn"),
+        _TAKES_TURN,
+    )
+    .order_by(_COLUMNS.created_at.desc())
+    .limit(1)
+)
+_MARKS = select(_COLUMNS.id, _COLUMNS.status, _COLUMNS.last_seq, _COLUMNS.status_seq).where(
+    _AMONG_IDS
+)
+
+_JOBS: Select[Any] = select(
+    _COLUMNS.id,
+    _COLUMNS.type,
+    _COLUMNS.project_id,
+    _COLUMNS.agent_id,
+    _COLUMNS.thread_id,
+    _COLUMNS.sandbox,
+    _COLUMNS.priority,
+    _COLUMNS.created_at,
+)
+_QUEUED_JOBS = _JOBS.where(_UNFINISHED, _QUEUED)
+_ACTIVE_JOBS = _JOBS.where(_UNFINISHED, _NOT_QUEUED)
+_QUEUED_COUNT = select(func.count()).select_from(operations).where(_UNFINISHED, _QUEUED)
+_QUEUED_UNWANTED = _SELECT.where(
+    _UNFINISHED,
+    _QUEUED,
+    _COLUMNS.id.in_(
+        select(wishes.c.operation_id).where(
+            wishes.c.done_at.is_(None), wishes.c.kind == literal_column("'cancel'")
+        )
+    ),
+)
+_CANDIDATES = _QUEUED_JOBS.where(
+    or_(
+        ~_TAKES_TURN,
+        and_(
+            bindparam("is_full", type_=Integer) == 0,
+            _COLUMNS.project_id.not_in(bindparam("projects", expanding=True)),
+            or_(
+                _COLUMNS.agent_id.is_(None),
+                _COLUMNS.agent_id.not_in(bindparam("agents", expanding=True)),
+            ),
+            or_(
+                _COLUMNS.thread_id.is_(None),
+                _COLUMNS.thread_id.not_in(bindparam("threads", expanding=True)),
+            ),
+            or_(
+                literal_column("sandbox = 'read-only'"),
+                _COLUMNS.project_id.not_in(bindparam("written_projects", expanding=True)),
+            ),
+        ),
+    )
+)
+_COUNT_BEFORE = (
+    select(func.count())
+    .select_from(operations)
+    .where(
+        _UNFINISHED,
+        _QUEUED,
+        tuple_(
+            case({one.value: rank for one, rank in RANK.items()}, value=_COLUMNS.priority),
+            _COLUMNS.created_at,
+            _COLUMNS.id,
+        )
+        < tuple_(
+            bindparam("rank", type_=Integer),
+            bindparam("created", type_=_COLUMNS.created_at.type),
+            bindparam("name", type_=_COLUMNS.id.type),
+        ),
+    )
+)
+
+_STATUSES = {status.value: status for status in Status}
+_SANDBOXES = {sandbox.value: sandbox for sandbox in Sandbox}
+_PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 # --- Rows and values ---------------------------------------------------------------------------
@@ -447,7 +597,7 @@ def _operation(row: _Row) -> Operation:
         priority=row.priority,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        status=Status(row.status),
+        status=_STATUSES[row.status],
         started_at=row.started_at,
         completed_at=row.completed_at,
         thread_id=row.thread_id,

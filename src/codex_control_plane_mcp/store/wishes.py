@@ -7,11 +7,12 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId, new_wish_id
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import wishes
 
@@ -63,26 +64,25 @@ def wish_cancel(writing: Writing, operation_id: OperationId, made_by: str) -> bo
 
 def about_to_send(writing: Writing, wish: Wish) -> None:
     """Say that a wish is on its way, before it is: after a crash it may or may not have arrived."""
-    writing.connection.execute(
-        update(wishes).where(wishes.c.id == wish.id).values(sent_at=writing.now)
-    )
+    writing.connection.execute(_SEND, {"wish": wish.id, "sent_at": writing.now})
 
 
 def fulfil(writing: Writing, wish: Wish, outcome: Outcome) -> None:
     """Say what came of a wish."""
     writing.connection.execute(
-        update(wishes)
-        .where(wishes.c.id == wish.id, wishes.c.done_at.is_(None))
-        .values(done_at=writing.now, outcome=outcome.value, payload="{}")
+        _FULFIL,
+        {"wish": wish.id, "done_at": writing.now, "outcome": outcome.value, "payload": "{}"},
     )
-    writing.touched.add(wish.operation_id)
+    writing.tell(wish.operation_id, Subject.FACT)
 
 
 def open_wishes(connection: Connection, operation_id: OperationId | None = None) -> list[Wish]:
     """Wishes not yet fulfilled, oldest first."""
-    query = select(wishes).where(wishes.c.done_at.is_(None))
-    if operation_id is not None:
-        query = query.where(wishes.c.operation_id == operation_id)
+    rows = (
+        connection.execute(_OPEN)
+        if operation_id is None
+        else connection.execute(_OPEN_OF, {"operation": operation_id})
+    )
     return [
         Wish(
             id=row.id,
@@ -94,37 +94,26 @@ def open_wishes(connection: Connection, operation_id: OperationId | None = None)
             created_at=row.created_at,
             sent_at=row.sent_at,
         )
-        for row in connection.execute(query.order_by(wishes.c.created_at, wishes.c.id))
+        for row in rows
     ]
+
+
+def is_unwanted(connection: Connection, operation_id: OperationId) -> bool:
+    """Whether somebody wants it to end."""
+    return connection.scalar(_CANCEL_OF, {"operation": operation_id}) is not None
 
 
 def newest_answer(
     connection: Connection, interaction_id: InteractionId
 ) -> tuple[str, Outcome | None] | None:
     """Who last answered an interaction, and what came of it; None while nobody has."""
-    row = connection.execute(
-        select(wishes.c.made_by, wishes.c.outcome)
-        .where(wishes.c.interaction_id == interaction_id)
-        # Of those that count there is one at most; the wall clock may have stepped back since.
-        .order_by(
-            literal_column("CASE outcome WHEN 'refused' THEN 1 WHEN 'moot' THEN 1 ELSE 0 END"),
-            wishes.c.created_at.desc(),
-            wishes.c.id.desc(),
-        )
-        .limit(1)
-    ).one_or_none()
+    row = connection.execute(_NEWEST_ANSWER, {"interaction": interaction_id}).one_or_none()
     return None if row is None else (row.made_by, Outcome(row.outcome) if row.outcome else None)
 
 
 def answers_on_their_way(connection: Connection) -> frozenset[InteractionId]:
     """Interactions that somebody has answered and Codex has not got yet."""
-    return frozenset(
-        connection.scalars(
-            select(wishes.c.interaction_id).where(
-                wishes.c.done_at.is_(None), wishes.c.interaction_id.is_not(None)
-            )
-        )
-    )
+    return frozenset(connection.scalars(_ANSWERED))
 
 
 def _insert(
@@ -138,17 +127,48 @@ def _insert(
     try:
         with writing.connection.begin_nested():
             writing.connection.execute(
-                insert(wishes).values(
-                    id=new_wish_id(writing.now),
-                    operation_id=operation_id,
-                    kind=kind.value,
-                    interaction_id=interaction_id,
-                    payload=json.dumps(payload),
-                    made_by=made_by,
-                    created_at=writing.now,
-                )
+                _INSERT,
+                {
+                    "id": new_wish_id(writing.now),
+                    "operation_id": operation_id,
+                    "kind": kind.value,
+                    "interaction_id": interaction_id,
+                    "payload": json.dumps(payload),
+                    "made_by": made_by,
+                    "created_at": writing.now,
+                },
             )
     except IntegrityError:
         return False
-    writing.touched.add(operation_id)
+    writing.tell(operation_id, Subject.WISH)
+    if kind is WishKind.CANCEL:
+        writing.tell(operation_id, Subject.QUEUE)
     return True
+
+
+# --- Statements, made once: SQLAlchemy takes longer to make one than SQLite to answer it ----------
+
+_OF_WISH = wishes.c.id == bindparam("wish")
+_OF_OPERATION = wishes.c.operation_id == bindparam("operation")
+_NOT_DONE = wishes.c.done_at.is_(None)
+
+_INSERT = insert(wishes)
+_SEND = update(wishes).where(_OF_WISH)
+_FULFIL = update(wishes).where(_OF_WISH, _NOT_DONE)
+_OPEN = select(wishes).where(_NOT_DONE).order_by(wishes.c.created_at, wishes.c.id)
+_OPEN_OF = _OPEN.where(_OF_OPERATION)
+_CANCEL_OF = select(wishes.c.id).where(
+    _OF_OPERATION, _NOT_DONE, wishes.c.kind == literal_column("'cancel'")
+)
+_ANSWERED = select(wishes.c.interaction_id).where(_NOT_DONE, wishes.c.interaction_id.is_not(None))
+_NEWEST_ANSWER = (
+    select(wishes.c.made_by, wishes.c.outcome)
+    .where(wishes.c.interaction_id == bindparam("interaction"))
+    # Of those that count there is one at most; the wall clock may have stepped back since.
+    .order_by(
+        literal_column("CASE outcome WHEN 'refused' THEN 1 WHEN 'moot' THEN 1 ELSE 0 END"),
+        wishes.c.created_at.desc(),
+        wishes.c.id.desc(),
+    )
+    .limit(1)
+)
