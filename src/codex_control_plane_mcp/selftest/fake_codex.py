@@ -49,6 +49,8 @@ class Fault(Enum):
     HANG_UP_AFTER = auto()
     #: The line drops while it waits in the queue; it is carried out when the test calls `let_go`.
     TAKE_LATER = auto()
+    #: The line stays; it is carried out and answered when the test calls `let_go`.
+    TAKE_ITS_TIME = auto()
     #: The process dies before it is looked at.
     DIE_BEFORE = auto()
     #: It is carried out, and the process dies at once.
@@ -66,6 +68,8 @@ class View(Enum):
 
     #: As if the thread had no turn.
     NO_ROLLOUT = auto()
+    #: The thread is there, the turn is not in its list yet.
+    NOT_LISTED = auto()
     #: `list_turns is not supported yet`.
     NOT_READY = auto()
     #: The turn is there, without its items.
@@ -500,11 +504,17 @@ class Connection:
             case Fault.TAKE_LATER:
                 self._codex.held.append(lambda: self._carry_out(request_id, method, params, None))
                 self.hang_up()
+            case Fault.TAKE_ITS_TIME:
+                self._codex.held.append(lambda: self._carry_out_late(request_id, method, params))
             case Fault.OVERLOADED | Fault.SHUTTING_DOWN | Fault.REFUSE:
                 self._reply(request_id, error=_REFUSALS[fault].error)
             case _:
                 self._carry_out(request_id, method, params, fault)
         self._codex.changed()
+
+    def _carry_out_late(self, request_id: int, method: str, params: Json) -> None:
+        if self._server.is_alive:
+            self._carry_out(request_id, method, params, None)
 
     def _carry_out(self, request_id: int, method: str, params: Json, fault: Fault | None) -> None:
         try:
@@ -644,7 +654,7 @@ class AppServer:
 
     def _list_turns(self, params: Json) -> Json:
         thread = self._known(params["threadId"])
-        view = _view_of_newest(thread, View.NO_ROLLOUT, View.NOT_READY, View.BARE)
+        view = _view_of_newest(thread, View.NO_ROLLOUT, View.NOT_LISTED, View.NOT_READY, View.BARE)
         if not thread.turns or view is View.NO_ROLLOUT:
             raise Refusal(
                 -32600,
@@ -654,6 +664,9 @@ class AppServer:
         if view is View.NOT_READY:
             raise Refusal(-32601, "list_turns is not supported yet")
         shown = [turn.to_wire(seen_by=self) for turn in thread.turns]
+        if view is View.NOT_LISTED:
+            shown.pop()
+            return {"data": shown[::-1][: params.get("limit")], "nextCursor": None}
         if view is View.BARE or params.get("itemsView") == "notLoaded":
             shown[-1] = thread.turns[-1].to_wire(View.BARE, seen_by=self)
         return {"data": shown[::-1][: params.get("limit")], "nextCursor": None}

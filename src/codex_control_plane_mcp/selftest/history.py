@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import NOBODY, Generation, OperationId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
@@ -39,20 +39,29 @@ class Breach:
 
 @dataclass
 class Watch:
-    """Looks at every commit: what was final must stay as it is (I3)."""
+    """Looks at every commit: what was final must stay as it is (I3), and who writes must be the one
+    on record (I5)."""
 
     breaches: list[Breach] = field(default_factory=list)
-    _final: dict[OperationId, Operation] = field(default_factory=dict)
+    _known: dict[OperationId, Operation] = field(default_factory=dict)
 
-    def look(self, book: Book) -> None:
+    def look(self, book: Book, writer: Generation) -> None:
         for operation in book.read_now(_everything):
-            former = self._final.get(operation.id)
-            if former is not None and former != operation:
+            former = self._known.get(operation.id)
+            if former == operation:
+                continue
+            self._known[operation.id] = operation
+            if former is not None and former.is_final:
                 self.breaches.append(
                     Breach("I3", f"{operation.id} was {former.status} and became another")
                 )
-            if operation.is_final:
-                self._final[operation.id] = operation
+            if former is not None and former.generation > operation.generation:
+                self.breaches.append(Breach("I5", f"worker {writer} took {operation.id} back"))
+            if operation.generation not in (NOBODY, writer):
+                whose = f"belongs to worker {operation.generation}"
+                self.breaches.append(
+                    Breach("I5", f"worker {writer} wrote to {operation.id}, which {whose}")
+                )
 
 
 def check(
@@ -80,6 +89,11 @@ def _acknowledged(
         for _, operation_id in acknowledged
         if operation_id not in present
     ]
+    made: dict[str, OperationId] = {}
+    for operation in found:
+        key = operation.client_request_id
+        if key is not None and made.setdefault(key, operation.id) != operation.id:
+            breaches.append(Breach("I2", f"{key} has made two operations"))
     told: dict[str | None, OperationId] = {}
     for key, operation_id in acknowledged:
         if told.setdefault(key, operation_id) != operation_id:
@@ -147,13 +161,14 @@ def _answered_truly(interaction: Interaction, codex: FakeCodex) -> list[Breach]:
     ask = codex.asks[(asked.app_server_id, json.loads(asked.request_id))]
     match interaction.status:
         case InteractionStatus.ANSWERED:
-            decided = (
-                interaction.answer.get("decision") if isinstance(interaction.answer, dict) else None
-            )
-            if ask.taken is None or ask.taken.get("decision") != decided:
-                return [Breach("I4", f"{decided} is on record, Codex got {ask.taken}")]
+            if ask.taken is None or _meaning(ask.taken) != _meaning(interaction.answer):
+                on_record = _meaning(interaction.answer)
+                return [Breach("I4", f"{on_record} is on record, Codex got {ask.taken}")]
         case InteractionStatus.WITHDRAWN:
-            if ask.taken is not None and not codex.is_gone(asked.app_server_id):
+            # Who interrupted a turn nobody can say afterwards: a "no" may be on record as
+            # withdrawn, a "yes" never.
+            refused = ask.turn.status == "interrupted" and _meaning(ask.taken) in _REFUSALS
+            if ask.taken is not None and not refused and not codex.is_gone(asked.app_server_id):
                 return [Breach("I4", f"withdrawn is on record, Codex got {ask.taken}")]
         case InteractionStatus.AUTO_DECLINED | InteractionStatus.EXPIRED:
             if ask.taken is None or ask.taken.get("decision") not in (None, "decline"):
@@ -161,6 +176,24 @@ def _answered_truly(interaction: Interaction, codex: FakeCodex) -> list[Breach]:
         case InteractionStatus.PENDING:
             return [Breach("I5", f"{interaction.id} is still open")]
     return []
+
+
+def _meaning(answer: object) -> object:
+    """What an answer says, in our words or in Codex's: a decision, or words for each question."""
+    if not isinstance(answer, dict):
+        return None
+    if not isinstance(answer.get("answers"), dict):
+        return answer.get("decision")
+    return {question: _words(said) for question, said in answer["answers"].items()}
+
+
+def _words(said: object) -> object:
+    if isinstance(said, dict):
+        return said.get("answers")
+    return said if isinstance(said, list) else [said]
+
+
+_REFUSALS = ("cancel", "decline")
 
 
 def _everything(reading: Reading) -> list[Operation]:
@@ -175,13 +208,18 @@ def recorded(book: Book, codex: FakeCodex) -> str:
     """The end of a history as text. What is random in it, our ids and the folder, is replaced."""
     found = sorted(book.read_now(_everything), key=lambda one: one.client_request_id or "")
     lines = [line for operation in found for line in _recorded(book, operation)]
-    lines += [f"{one.id} {one.status} {one.answer}" for one in book.read_now(_interactions)]
+    asked = sorted(book.read_now(_interactions), key=_in_codex_order)
+    lines += [f"{one.id} {one.status} {one.answer}" for one in asked]
     lines += [f"{turn.id} {turn.status} {turn.items}" for turn in codex.turns]
     names: dict[str, str] = {}
     text = _OUR_IDS.sub(
         lambda one: names.setdefault(one[0], f"{one[1]}#{len(names) + 1}"), "\n".join(lines)
     )
     return text.replace(found[0].request.cwd, "/project") if found else text
+
+
+def _in_codex_order(interaction: Interaction) -> tuple[str, int]:
+    return interaction.asked.app_server_id, json.loads(interaction.asked.request_id)
 
 
 def _recorded(book: Book, operation: Operation) -> list[str]:

@@ -1,18 +1,28 @@
-"""Tells the scenario again and again, each time with the worker dying at another point."""
+"""Tells the scenarios again and again, each time with something else going wrong.
+
+A case is named, and the same name is the same history: `selftest --case NAME` tells it alone.
+"""
 
 import random
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from codex_control_plane_mcp.selftest import virtual_time
 from codex_control_plane_mcp.selftest.doom import Doom
-from codex_control_plane_mcp.selftest.fake_codex import Fault
+from codex_control_plane_mcp.selftest.fake_codex import Fault, View
 from codex_control_plane_mcp.selftest.history import Breach, Watch, check, recorded
-from codex_control_plane_mcp.selftest.scenario import plan_and_execute
-from codex_control_plane_mcp.selftest.world import Client, GaveUp, World
+from codex_control_plane_mcp.selftest.scenario import SCENARIOS
+from codex_control_plane_mcp.selftest.world import (
+    RESTART_SECONDS,
+    Client,
+    GaveUp,
+    WithIt,
+    World,
+)
 from codex_control_plane_mcp.store.book import opened
 
 #: Memory where the system offers it as a file system: the simulation needs no real disk.
@@ -22,12 +32,17 @@ _SHM = Path("/dev/shm")  # noqa: S108  # a private folder is made in it
 FAULTS = (
     Fault.LOSE_ANSWER,
     Fault.HOLD_ANSWER,
+    Fault.TAKE_ITS_TIME,
     Fault.HANG_UP_BEFORE,
     Fault.HANG_UP_AFTER,
     Fault.OVERLOADED,
     Fault.DIE_BEFORE,
     Fault.DIE_AFTER,
 )
+#: How a turn may show at first to those who look for it.
+VIEWS = ((View.NO_ROLLOUT,), (View.NOT_LISTED,), (View.BARE,))
+#: Tells what a scenario is like when nothing goes wrong.
+UNDISTURBED = "undisturbed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +50,19 @@ class Case:
     """What goes wrong in one history."""
 
     name: str
+    #: Which one is told.
+    scenario: str = "plan"
     #: The points at which the worker dies.
     kills: tuple[int, ...] = ()
+    #: What happens to Codex then.
+    with_it: WithIt = WithIt.NOTHING
+    #: The points at which it stops for so long that another takes its place.
+    stops: tuple[int, ...] = ()
+    stopped_seconds: float = 0.0
     #: The how-manieth call of which method meets which fault.
     fault: tuple[str, int, Fault] | None = None
+    #: How new turns show at first.
+    views: tuple[View, ...] = ()
     #: How often Codex says everything.
     repeats: int = 1
 
@@ -50,13 +74,13 @@ class Told:
     case: Case
     breaches: tuple[Breach, ...]
     #: What was passed, in order.
-    points: tuple[str, ...]
+    points: tuple[str, ...] = ()
     #: Every call that reached Codex, in order.
-    calls: tuple[str, ...]
+    calls: tuple[str, ...] = ()
     #: The book and the record at the end, with ids replaced by their order: the same for the same
     #: case, each time.
-    record: str
-    lives: int
+    record: str = ""
+    deaths: int = 0
 
 
 def tell(case: Case) -> Told:
@@ -64,14 +88,23 @@ def tell(case: Case) -> Told:
     folder = Path(tempfile.mkdtemp(prefix="ccp-selftest-", dir=_SHM if _SHM.is_dir() else None))
     try:
         return virtual_time.run(_tell, case, folder)
+    except Exception as error:  # noqa: BLE001  # whatever falls over here is what we look for
+        return Told(case, (Breach("I5", f"it fell over: {_deepest(error)!r}"),))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _tell(case: Case, folder: Path) -> Told:
     watch = Watch()
-    world = World(folder, Doom(case.kills), on_commit=watch.look)
+    world = World(
+        folder,
+        Doom(case.kills, case.stops),
+        on_commit=lambda book: watch.look(book, book.generation),
+        with_it=case.with_it,
+        stopped_seconds=case.stopped_seconds,
+    )
     world.codex.repeats = case.repeats
+    world.codex.views = case.views
     if case.fault is not None:
         method, number, fault = case.fault
         world.codex.will_at(method, number, fault)
@@ -79,7 +112,7 @@ async def _tell(case: Case, folder: Path) -> Told:
 
     async def client(one: Client) -> None:
         clients.append(one)
-        await plan_and_execute(one)
+        await SCENARIOS[case.scenario](one)
 
     breaches: list[Breach] = []
     try:
@@ -87,7 +120,8 @@ async def _tell(case: Case, folder: Path) -> Told:
     except* GaveUp as gave_up:
         breaches.append(Breach("I5", str(gave_up.exceptions[0])))
     with opened(world.state_db, threads=False) as book:
-        breaches += watch.breaches + check(book, world.codex, clients[0].acknowledged)
+        breaches += watch.breaches + clients[0].complaints
+        breaches += check(book, world.codex, clients[0].acknowledged)
         record = recorded(book, world.codex)
     return Told(
         case,
@@ -95,39 +129,101 @@ async def _tell(case: Case, folder: Path) -> Told:
         tuple(world.doom.names),
         tuple(method for method, _ in world.codex.calls),
         record,
-        world.lives,
+        world.deaths,
     )
 
 
-def every_point() -> Iterator[Case]:
-    """A death at each point of the undisturbed history."""
-    for number, name in enumerate(tell(Case("undisturbed")).points, 1):
-        yield Case(f"killed {name} ({number})", kills=(number,))
+def _deepest(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
-def every_fault() -> Iterator[Case]:
-    """Each fault at each call of the undisturbed history, and everything said twice."""
-    yield Case("everything is said twice", repeats=2)
+# --- The sweeps ----------------------------------------------------------------------------------
+
+
+def every_point(*scenarios: str) -> Iterator[Case]:
+    """A death of the worker at each point of the undisturbed history: alone, together with Codex,
+    and with another app-server in Codex's place."""
+    for scenario in scenarios or SCENARIOS:
+        points = _undisturbed(scenario).points
+        yield Case(f"{scenario}: {UNDISTURBED}", scenario)
+        for with_it, how in _HOW.items():
+            for number, name in enumerate(points, 1):
+                # Where Codex changes too, each state of the world once: before the next point it is
+                # what it was after the last one.
+                if with_it is WithIt.NOTHING or name.startswith("after "):
+                    case = f"{scenario}: {how} {name} (point {number})"
+                    yield Case(case, scenario, kills=(number,), with_it=with_it)
+
+
+_HOW = {
+    WithIt.NOTHING: "killed",
+    WithIt.CODEX_DIES: "killed with Codex",
+    WithIt.ANOTHER_ANSWERS: "another Codex answers, killed",
+}
+
+
+def every_fault(*scenarios: str) -> Iterator[Case]:
+    """Each fault at each call, everything said twice, turns that show late, and workers that
+    sleep while another takes their place."""
+    for scenario in scenarios or SCENARIOS:
+        undisturbed = _undisturbed(scenario)
+        yield Case(f"{scenario}: everything is said twice", scenario, repeats=2)
+        yield from _faults(scenario, undisturbed.calls)
+        yield from _late_views(scenario, undisturbed.points)
+        yield from _sleeps(scenario, undisturbed.points)
+
+
+def _faults(scenario: str, calls: tuple[str, ...]) -> Iterator[Case]:
     seen: dict[str, int] = {}
-    for method in tell(Case("undisturbed")).calls:
-        seen[method] = seen.get(method, 0) + 1
+    for method in calls:
+        number = seen[method] = seen.get(method, 0) + 1
         for fault in FAULTS:
-            yield Case(
-                f"{method} #{seen[method]}: {fault.name.lower()}",
-                fault=(method, seen[method], fault),
-            )
+            name = f"{scenario}: {fault.name.lower().replace('_', ' ')} at {method} #{number}"
+            yield Case(name, scenario, fault=(method, number, fault))
+
+
+def _late_views(scenario: str, points: tuple[str, ...]) -> Iterator[Case]:
+    for number, name in enumerate(points, 1):
+        if name == "after turn/start":
+            for views in VIEWS:
+                seen = views[0].name.lower().replace("_", " ")
+                case = f"{scenario}: turns show as {seen}, killed {name} (point {number})"
+                yield Case(case, scenario, kills=(number,), views=views)
+
+
+def _sleeps(scenario: str, points: tuple[str, ...]) -> Iterator[Case]:
+    """Stopped after each commit, but not between a wish and its effect: what such a worker sends to
+    Codex when it wakes no fence can hold back. The lock on the state does (see `house`)."""
+    for number, (name, following) in enumerate(pairwise(points), 1):
+        if name == "after a commit" and following == "before a commit":
+            for how, seconds in _SLEEPS.items():
+                case = f"{scenario}: {how} {name} (point {number})"
+                yield Case(case, scenario, stops=(number,), stopped_seconds=seconds)
+
+
+#: One wakes while its successor finds its way, the other when all is over.
+_SLEEPS = {"stopped": RESTART_SECONDS + 0.02, "stopped for long": 90.0}
 
 
 def at_random(seed: int, kills: int) -> Iterator[Case]:
     """Histories with several deaths, until so many have been died."""
     dice = random.Random(seed)  # noqa: S311  # a seed is the point
-    longest = 2 * len(tell(Case("undisturbed")).points)
-    faults = [case.fault for case in every_fault()]
+    points = {scenario: len(_undisturbed(scenario).points) for scenario in SCENARIOS}
+    faults = {scenario: [*_faults(scenario, _undisturbed(scenario).calls)] for scenario in points}
     number = 0
     while kills > 0:
         number += 1
+        scenario = dice.choice(list(SCENARIOS))
         deaths = min(kills, dice.randint(1, 5))
-        points = tuple(sorted(dice.sample(range(1, longest), deaths)))
-        fault = dice.choice(faults) if dice.random() < 0.3 else None
-        yield Case(f"random {seed}.{number}: {points}", kills=points, fault=fault)
+        at = tuple(sorted(dice.sample(range(1, 2 * points[scenario]), deaths)))
+        fault = dice.choice(faults[scenario]).fault if dice.random() < 0.3 else None
+        with_it = WithIt.CODEX_DIES if dice.random() < 0.2 else WithIt.NOTHING
+        name = f"random {seed}.{number}: {scenario}, killed at {', '.join(map(str, at))}"
+        yield Case(name, scenario, kills=at, fault=fault, with_it=with_it)
         kills -= deaths
+
+
+def _undisturbed(scenario: str) -> Told:
+    return tell(Case(f"{scenario}: {UNDISTURBED}", scenario))

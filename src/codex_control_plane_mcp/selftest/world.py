@@ -4,9 +4,10 @@ The client is stubborn, as orchestrators are: what was not acknowledged it says 
 `client_request_id`, to the next worker.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -25,12 +26,14 @@ from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.views import InteractionView, OperationView
 from codex_control_plane_mcp.errors import ControlPlaneError, InteractionUnavailable
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId
-from codex_control_plane_mcp.model.operation import FINAL, Status
+from codex_control_plane_mcp.model.operation import FINAL
 from codex_control_plane_mcp.selftest.doom import Doom, Killed, Life, MortalBook, MortalWire
-from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
+from codex_control_plane_mcp.selftest.fake_codex import AppServer, FakeCodex
+from codex_control_plane_mcp.selftest.history import Breach
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.book import opened
+from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
 T = TypeVar("T")
@@ -43,6 +46,24 @@ RESTART_SECONDS = 0.5
 LATE_SECONDS = 45.0
 #: The longest a simulated client waits for anything, in virtual seconds.
 PATIENCE_SECONDS = 3600.0
+
+
+#: What a client needs to say something.
+CALL_SECONDS = 0.01
+#: What somebody still does when the client is content, it does within this.
+AFTERWARDS_SECONDS = 60.0
+
+
+class WithIt(Enum):
+    """What happens to Codex when a worker dies."""
+
+    #: It does not notice.
+    NOTHING = auto()
+    #: It dies too.
+    CODEX_DIES = auto()
+    #: The first time, the next worker reaches another app-server, on the same CODEX_HOME, which
+    #: ends after a while: then the former is reached again. It lived and worked all the time.
+    ANOTHER_ANSWERS = auto()
 
 
 class WorldClock:
@@ -74,7 +95,11 @@ class World:
     codex: FakeCodex = field(default_factory=FakeCodex)
     #: Called after every commit that the worker survived or died right after.
     on_commit: Callable[[MortalBook], None] = lambda _: None
+    with_it: WithIt = WithIt.NOTHING
+    #: A stopped worker sleeps for so long.
+    stopped_seconds: float = 0.0
     lives: int = 0
+    deaths: int = 0
     _present: Present | None = None
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -93,6 +118,9 @@ class World:
             tasks.start_soon(self._one_worker_after_the_other)
             tasks.start_soon(self._answer_late)
             await client(Client(self))
+            # Who sleeps shall wake, and what Codex holds back shall come: also too late it must do
+            # no harm.
+            await anyio.sleep(self.stopped_seconds + AFTERWARDS_SECONDS)
             tasks.cancel_scope.cancel()
 
     async def _answer_late(self) -> None:
@@ -110,20 +138,62 @@ class World:
         return self._present
 
     async def _one_worker_after_the_other(self) -> None:
-        while True:
-            self.lives += 1
-            ended = anyio.Event()
-            try:
-                with anyio.CancelScope() as scope:
-                    await self._live(Life(self.doom, scope.cancel), ended)
-            except* Killed:
-                pass
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self.lives += 1
+                ended = anyio.Event()
+                tasks.start_soon(self._one_worker, tasks, ended)
+                await ended.wait()
+                await anyio.sleep(RESTART_SECONDS)
+
+    async def _one_worker(self, tasks: TaskGroup, ended: anyio.Event) -> None:
+        """The life of one worker. `ended` is set when another must take its place: it has died, or
+        been silent for too long."""
+        with anyio.CancelScope() as scope:
+            life = Life(self.doom, scope.cancel)
+
+            def stopped() -> None:
+                self._retire(ended)
+                tasks.start_soon(self._wake_later, life)
+
+            life.on_stop = stopped
+            # Fenced: another has taken its place meanwhile, and it leaves.
+            with _without(Killed, Fenced):
+                await self._live(life, ended)
+        if life.is_dead:
+            self.deaths += 1
+            self._harm(tasks)
+        self._retire(ended)
+
+    async def _wake_later(self, life: Life) -> None:
+        await anyio.sleep(self.stopped_seconds)
+        life.wake()
+
+    def _retire(self, ended: anyio.Event) -> None:
+        if self._present is not None and self._present.ended is ended:
             self._present = None
-            ended.set()
-            await anyio.sleep(RESTART_SECONDS)
+        ended.set()
+
+    def _harm(self, tasks: TaskGroup) -> None:
+        match self.with_it:
+            case WithIt.NOTHING:
+                pass
+            case WithIt.CODEX_DIES:
+                self.codex.server.die()
+            case WithIt.ANOTHER_ANSWERS:
+                if self.deaths == 1:
+                    former = self.codex.server
+                    another = self.codex.start_another()
+                    tasks.start_soon(self._back_to, former, another)
+
+    async def _back_to(self, former: AppServer, another: AppServer) -> None:
+        await anyio.sleep(LATE_SECONDS)
+        another.die()
+        self.codex.server = former
 
     async def _live(self, life: Life, ended: anyio.Event) -> None:
         clock = WorldClock()
+        name = f"worker-{self.lives}"
         settings = Settings(
             state_db=self.state_db,
             codex_home=self.folder / "codex",
@@ -142,15 +212,17 @@ class World:
 
         with opened(self.state_db, make=mortal) as book:
             generation = await book.write(
-                lambda writing: workers.enter(writing, f"worker-{self.lives}", 1, "selftest")
+                lambda writing: workers.enter(writing, name, 1, "selftest")
             )
+            life.generation = generation
             workshop = Workshop(
                 book, connect, generation, Rules(limits_of(settings)), self.codex.is_gone
             )
             desk = Desk(book, settings, clock, NoRuntime(), threads=False)
             async with anyio.create_task_group() as tasks:
-                self._present = Present(desk, tasks, ended)
-                self._tell()
+                if not ended.is_set():
+                    self._present = Present(desk, tasks, ended)
+                    self._tell()
                 await workshop.run()
 
     def _tell(self) -> None:
@@ -166,6 +238,8 @@ class Client:
         self.codex = world.codex
         #: What was acknowledged: each `client_request_id` with the operation it was told.
         self.acknowledged: list[tuple[str | None, OperationId]] = []
+        #: What it was told and should not have been.
+        self.complaints: list[Breach] = []
 
     async def submit(self, task: Task) -> OperationId:
         """Hand in a task until it is acknowledged."""
@@ -204,17 +278,36 @@ class Client:
         """Answer until the answer is stored, or somebody's is."""
         # Unavailable: our own answer, from before the worker died.
         with suppress(InteractionUnavailable):
-            await self._call(
-                lambda desk: desk.answer(
-                    Given(InteractionId(question.interaction_id), given, "client")
-                )
-            )
+            await self.answer_as("client", question, given)
 
-    async def running(self, operation_id: OperationId) -> OperationView:
-        return await self.until(operation_id, lambda view: view.status is Status.RUNNING)
+    async def answer_as(
+        self, by: str, question: InteractionView, given: dict[str, object]
+    ) -> object:
+        """Raises InteractionUnavailable when somebody was first."""
+        wanted = Given(InteractionId(question.interaction_id), given, by)
+        return await self._call(lambda desk: desk.answer(wanted))
+
+    async def interrupt(self, operation_id: OperationId) -> None:
+        """Want it to end until that is stored."""
+        await self._call(lambda desk: desk.interrupt(operation_id, "client"))
+
+    async def expects(
+        self,
+        refusal: type[ControlPlaneError],
+        call: Callable[[], Awaitable[object]],
+        otherwise: Breach,
+    ) -> None:
+        """Do what must be refused."""
+        try:
+            await call()
+        except refusal:
+            return
+        self.complaints.append(otherwise)
 
     async def _call(self, work: Callable[[Desk], Awaitable[T]]) -> T:
         """Ask the worker, and the next one if it dies over it."""
+        # No two calls at one moment: among those chance, in our ids, would say which is first.
+        await anyio.sleep(CALL_SECONDS)
         while True:
             present = await self.world.present()
             answer: list[T] = []
@@ -240,6 +333,15 @@ class Client:
                 raise refusal[0]
             if answer:
                 return answer[0]
+
+
+@contextmanager
+def _without(*expected: type[BaseException]) -> Iterator[None]:
+    """`suppress`, also of those that a task group has wrapped."""
+    try:
+        yield
+    except* expected:
+        pass
 
 
 async def _first(*events: anyio.Event) -> None:

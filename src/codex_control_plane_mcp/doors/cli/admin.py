@@ -138,5 +138,36 @@ def print_config(as_json: AsJson = False) -> None:
     raise typer.Exit(run(as_json=as_json))
 
 
+@app.command()
+def selftest(
+    chaos: Annotated[
+        bool,
+        typer.Option("--chaos", help="Also random histories, and the product broken on purpose."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed tells the same random histories.")] = 0,
+    kills: Annotated[
+        int, typer.Option(min=1, help="How many kills with --chaos and with --real.")
+    ] = 300,
+    real: Annotated[
+        bool, typer.Option("--real", help="Also kill the processes around real Codex.")
+    ] = False,
+    case: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only cases whose names begin so.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the promises to the test: nothing lost, nothing done twice, nothing said that is not so.
+
+    Simulates tasks, and kills the worker at every commit and at every word to Codex. Offline, in
+    a folder of its own; your state and your Codex are not touched.
+
+    Exit codes: 0 every promise was kept (and every mutant caught), 1 not so, 2 the command is
+    wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.selftest import Asked, run
+
+    raise typer.Exit(run(Asked(chaos, seed, kills, real, case), as_json=as_json))
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""What power loss may leave of the book, and that it is enough."""
