@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codex_control_plane_mcp import framing
@@ -95,7 +95,11 @@ scraps = st.lists(
     max_size=6,
 ).map("".join)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -114,6 +118,7 @@ def strictly(text: str) -> object:
     return json.loads(text, parse_constant=refuse)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(scraps | json_values.map(json.dumps))
 def test_a_text_is_read_as_json_reads_it_or_refused_in_the_same_words(text: str) -> None:
     expected = outcome(lambda: strictly(text))
@@ -122,6 +127,7 @@ def test_a_text_is_read_as_json_reads_it_or_refused_in_the_same_words(text: str)
         assert outcome(lambda: framing._read(text)) == expected
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(json_values)
 def test_a_value_is_written_as_json_writes_it(value: object) -> None:
     written = framing.compact(value)

@@ -11,10 +11,12 @@ from tests.power.disk import Disk, Left
 from tests.power.promises import Promised
 from tests.power.recording import Event, Marked, Wrote
 
+ONLY_SYNCED: Final = "only what was synced"
+EVERYTHING: Final = "everything"
 #: What the disk may have made of the same moment. Those with dice are thrown several times.
 FATES: Final[dict[str, Callable[[Disk, random.Random], Left]]] = {
-    "only what was synced": lambda disk, _: disk.only_synced(),
-    "everything": lambda disk, _: disk.everything(),
+    ONLY_SYNCED: lambda disk, _: disk.only_synced(),
+    EVERYTHING: lambda disk, _: disk.everything(),
     "the last writes torn": Disk.last_write_torn,
     "each file up to somewhere": Disk.up_to_somewhere,
     "each file up to somewhere else": Disk.up_to_somewhere,
@@ -23,7 +25,7 @@ FATES: Final[dict[str, Callable[[Disk, random.Random], Left]]] = {
     "yet others missing": Disk.some_missing,
 }
 #: Looked at wherever something was synced, named or said; the others are drawn.
-_ALWAYS: Final = ("only what was synced", "everything")
+_ALWAYS: Final = (ONLY_SYNCED, EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def record(command: Sequence[str], where: Path, cwd: Path) -> None:
 def read_record(where: Path, folder: Path, prefix: str, marks: str) -> Iterator[Event]:
     """The events of the files in `folder` whose name begins with `prefix`; what was written to the
     file `marks` is what was said."""
-    reader = _Reader(str(folder), prefix, marks)
+    reader = _Reader(folder.as_posix(), prefix, marks)
     with where.open(encoding="ascii") as lines:
         for line in lines:
             yield from reader.read(line)

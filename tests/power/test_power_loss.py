@@ -18,7 +18,7 @@ import pytest
 
 from tests.power import life
 from tests.power.conftest import Recording
-from tests.power.losses import Drawn, Loss, draw, losses
+from tests.power.losses import ONLY_SYNCED, Drawn, Loss, draw, losses
 from tests.power.promises import Breach, check
 from tests.power.recording import Event, FolderSynced, Marked, Named, Synced, Wrote
 
@@ -58,9 +58,11 @@ def test_what_was_promised_before_a_power_loss_is_there_after_it(
     record_property("power_losses_looked_at", looked_at)
     record_property("power_losses_drawn", len(drawn.places))
     record_property("power_losses_possible", drawn.possible)
-    print(f"{looked_at} different states, of {len(drawn.places)} drawn from {drawn.possible}")  # noqa: T201
+    # Shown by `pytest -s`.
+    figures = f"{looked_at} different states, of {len(drawn.places)} drawn from {drawn.possible}"
+    print(figures)  # noqa: T201
     assert broken[:SHOWN] == []
-    assert looked_at > min(STATES, drawn.possible) / 2
+    assert looked_at > len(drawn.places) / 4
 
 
 def test_the_recorded_life_has_all_that_a_long_one_has(as_it_is: Recording) -> None:
@@ -94,9 +96,10 @@ def test_a_power_loss_while_the_book_is_made_leaves_one_that_can_be_made(
 
 
 def first_breach(recording: Recording, events: Sequence[Event], folder: Path) -> list[Breach]:
-    """What the first power loss broke that broke anything, of those at which it is likeliest."""
-    sure = draw(events, 0, SEED)
-    found = (broke for _, broke in breaches(recording, events, sure, folder) if broke)
+    """What the first power loss broke that broke anything, of those right after a promise."""
+    promises = [number for number, event in enumerate(events) if isinstance(event, Marked)]
+    least = Drawn(frozenset((number, ONLY_SYNCED) for number in promises), len(promises))
+    found = (broke for _, broke in breaches(recording, events, least, folder) if broke)
     return next(islice(found, 1), [])
 
 

@@ -13,6 +13,7 @@ from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.case import Case
 from tests.fakes.app_server import FakeCodex, Turn
@@ -162,15 +163,18 @@ async def test_a_fenced_worker_gives_no_answer_and_interrupts_nothing(
 
 
 async def test_a_fenced_worker_cannot_claim(house: House, codex: FakeCodex) -> None:
-    worker = house.worker
-    await house.hire()
+    """F11: whoever owns the book now has not begun to work yet."""
+    await anyio.sleep(1)
+    await house.book.write(lambda writing: workers.enter(writing, "another", 1, "test"))
     task = await house.submit()
+    await anyio.sleep(60)
+    left = await task.now()
+    await house.hire()
     (await codex.turn()).completes("Done.")
     ended = await task.ends()
 
-    assert ended.status is Status.COMPLETED
-    assert ended.generation == 2
-    assert worker.workshop.active == 0
+    assert left.status is Status.QUEUED
+    assert ended.generation == house.worker.generation == 3
 
 
 @contextmanager

@@ -169,6 +169,7 @@ def _tell_real(asked: Asked, outcome: Outcome, bar: Progress) -> None:
 
 def _show(outcome: Outcome, console: Console) -> None:
     table = Table("", "histories", "deaths", "lost", "doubled", "wrong", "seconds", "digest")
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for row in outcome.rows:

@@ -151,7 +151,8 @@ class Client:
             call.answered.set()
 
     def _hang_up(self) -> None:
-        self._up = anyio.Event()
+        if self._up.is_set():  # else somebody waits for this very event
+            self._up = anyio.Event()
         waiting, self._waiting = self._waiting, {}
         for call in waiting.values():
             call.answered.set()

@@ -4,7 +4,8 @@ What clients were told is kept, for it must still be true at the end.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -118,17 +119,26 @@ class Fleet:
         )
         one = Followed(task, {**where, "collaboration_mode": task.mode})
         self.followed.append(one)
-        try:
+        view: Result = {"threadId": None, "turnId": None}
+        with self._noted(one):
             await self._submit(one)
             view = await self._follow(one)
-        except Refused as error:
-            one.refused = str(error)
-            return None
-        except Unanswered as error:
-            self.unanswered.append(f"{task.key}: {error}")
-            return None
         found: str | None = view["threadId"]
         return found if view["turnId"] else None
+
+    @contextmanager
+    def _noted(self, one: Followed) -> Iterator[None]:
+        """What goes wrong with one operation is kept, and ends no other one."""
+        try:
+            yield
+        except Refused as error:
+            one.refused = str(error)
+        except Unanswered as error:
+            self.unanswered.append(f"{one.task.key}: {error}")
+        except ExceptionGroup as group:
+            for single in group.exceptions:
+                with self._noted(one):
+                    raise single from None
 
     async def _submit(self, one: Followed) -> None:
         task = one.task
@@ -217,7 +227,8 @@ class Fleet:
         )
         self.followed.append(steering)
         self.bulletin.tell(Happening.STEERING)
-        await self._submit(steering)
-        view = await self._status(steering, client, None)
-        while view["status"] not in _FINAL:
-            view = await self._status(steering, client, view["latestSeq"])
+        with self._noted(steering):
+            await self._submit(steering)
+            view = await self._status(steering, client, None)
+            while view["status"] not in _FINAL:
+                view = await self._status(steering, client, view["latestSeq"])

@@ -68,6 +68,8 @@ class Stage:
     model: ScriptedModel = field(init=False)
     environ: Mapping[str, str] = field(init=False)
     settings: Settings = field(init=False)
+    #: Leave the folder behind, for somebody to look at.
+    keep: bool = False
     #: Everything that was killed, in order.
     killed: list[Killed] = field(default_factory=list)
 
@@ -185,8 +187,11 @@ async def open_stage(more_environ: Mapping[str, str]) -> AsyncIterator[Stage]:
             stage.settings = load(stage.environ)
             yield stage
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(lambda: shutil.rmtree(stage.root, ignore_errors=True))
+        if not stage.keep:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(
+                    lambda: shutil.rmtree(stage.root, ignore_errors=True)
+                )
 
 
 def _environ(stage: Stage) -> dict[str, str]:
@@ -201,7 +206,9 @@ def _environ(stage: Stage) -> dict[str, str]:
         STATE_DB_VARIABLE: str(stage.state_db),
         "CODEX_ALLOWED_ROOTS": str(stage.project),
         "CODEX_MCP_APP_SERVER": "private",
+        # Should the run itself be killed, nothing of it stays for long.
         "CODEX_MCP_IDLE_EXIT_SECONDS": "60",
+        "CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS": "300",
         **{f"CODEX_MCP_MAX_ACTIVE_TURNS_{name}": str(AT_ONCE) for name in turns},
     }
 

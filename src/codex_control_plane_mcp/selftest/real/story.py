@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 
@@ -50,7 +51,7 @@ class RealResult:
 def run(kills: int, seed: int, on_progress: Callable[[int, int], None]) -> RealResult:
     """Kill so many times while the fleet works, and check every promise. `on_progress` is told how
     many kills of how many are done."""
-    return tell(kills, seed, on_progress)[0]
+    return tell(kills, seed, on_progress, keep=True)[0]
 
 
 def tell(
@@ -58,9 +59,15 @@ def tell(
     seed: int,
     on_progress: Callable[[int, int], None],
     more_environ: Mapping[str, str] | None = None,
+    *,
+    keep: bool = False,
 ) -> tuple[RealResult, Evidence]:
-    """The same, with the evidence; `more_environ` reaches every process of the run."""
-    return anyio.run(_tell, kills, seed, on_progress, more_environ or {})
+    """The same, with the evidence. `more_environ` reaches every process of the run; `keep` leaves
+    the folder of a run that was not good."""
+    result, evidence, folder = anyio.run(_tell, kills, seed, on_progress, more_environ or {}, keep)
+    if keep and not result.is_good:
+        result = replace(result, notes=(*result.notes, f"its state and logs: {folder}"))
+    return result, evidence
 
 
 async def _tell(
@@ -68,7 +75,8 @@ async def _tell(
     seed: int,
     on_progress: Callable[[int, int], None],
     more_environ: Mapping[str, str],
-) -> tuple[RealResult, Evidence]:
+    keep: bool,
+) -> tuple[RealResult, Evidence, Path]:
     began = time.monotonic()
     async with open_stage(more_environ) as stage:
         clients = [Client(stage) for _ in range(CLIENTS)]
@@ -88,16 +96,20 @@ async def _tell(
                     )
                     fleet.is_ending = True
                     slots.cancel_scope.deadline = anyio.current_time() + FINISH_SECONDS
-                with anyio.move_on_after(FINISH_SECONDS):
+                with anyio.move_on_after(FINISH_SECONDS) as patience:
                     await fleet.repeat_all()
                     await fleet.look_again()
+                if patience.cancelled_caught:
+                    fleet.unanswered.append("the last look at everything did not end in time")
                 evidence = await gather(stage, fleet)
                 await leave(clients)
                 tasks.cancel_scope.cancel()
         finally:
             left = await _cleared(stage)
-    evidence.left_running.extend(left)
-    return _result(evidence, striker, seed, kills, time.monotonic() - began), evidence
+        evidence.left_running.extend(left)
+        result = _result(evidence, striker, seed, kills, time.monotonic() - began)
+        stage.keep = keep and not result.is_good
+    return result, evidence, stage.root
 
 
 async def _cleared(stage: Stage) -> list[str]:
