@@ -80,6 +80,22 @@ def make_private_folder(path: str) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+        return
+    _sync(parent or ".")
+
+
+def _sync(folder: str) -> None:
+    """Have the names in a folder survive a power loss, where the system can."""
+    if os.name != "posix":
+        return
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # a folder that we may not read is not ours to sync
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _from_config(environ: Mapping[str, str]) -> str:

@@ -23,7 +23,7 @@ from tests.power.promises import Breach, check
 from tests.power.recording import Event, FolderSynced, Marked, Named, Synced, Wrote
 
 #: How many power losses are looked at; any number that is large enough means all of them.
-STATES: Final = int(os.environ.get("POWER_LOSS_STATES", "1500"))
+STATES: Final = int(os.environ.get("POWER_LOSS_STATES", "1200"))
 SEED: Final = 20260131
 #: Breaches that a failing test shows.
 SHOWN: Final = 5

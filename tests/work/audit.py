@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
 from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.interactions import Search
-from tests.fakes.app_server import FakeCodex
 
 
 @dataclass

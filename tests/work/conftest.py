@@ -9,8 +9,8 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store.book import opened
-from tests.fakes.app_server import FakeCodex
 from tests.work.audit import Watch, audit, audit_codex
 from tests.work.house import House, WallClock
 

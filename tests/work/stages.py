@@ -18,8 +18,8 @@ from codex_control_plane_mcp.codex.supervisor import Supervisor, may_be_alive
 from codex_control_plane_mcp.rpc.websocket import connect_unix
 from codex_control_plane_mcp.scripted_model.home import write_codex_home
 from codex_control_plane_mcp.scripted_model.server import ScriptedModel, serving
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store.book import opened
-from tests.fakes.app_server import FakeCodex
 from tests.fakes.wire import Scissors
 from tests.work.audit import Watch, audit
 from tests.work.conftest import open_fake_house

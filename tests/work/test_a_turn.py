@@ -6,7 +6,7 @@ from codex_control_plane_mcp.model.ids import TurnId
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Policy, Report, Status, Trouble
 from codex_control_plane_mcp.model.policy import Sandbox
-from tests.fakes.app_server import FakeCodex
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from tests.work.house import House, WallClock
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Fault, View
 from codex_control_plane_mcp.store import operations
-from tests.fakes.app_server import FakeCodex, Fault, View
 from tests.work.house import House
 
 
@@ -137,7 +137,7 @@ async def test_a_call_that_codex_still_owes_an_answer_is_not_sent_again(
         await first.ends()
         thread_id = turn.thread.id
     before = len(codex.turns)
-    codex.will("turn/start", Fault.STALL)
+    codex.will("turn/start", Fault.TAKE_ITS_TIME)
     task = await house.submit("Two.", thread_id=thread_id)
     await anyio.sleep(300)
     assert len(codex.turns) == before

@@ -5,7 +5,7 @@ import anyio
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.schedule import Limits
-from tests.fakes.app_server import FakeCodex, Fault
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Fault
 from tests.work.house import House
 
 

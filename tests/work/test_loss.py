@@ -8,7 +8,7 @@ from codex_control_plane_mcp.errors import InteractionUnavailable
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
-from tests.fakes.app_server import FakeCodex, Fault
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Fault
 from tests.work.house import House
 
 

@@ -7,7 +7,7 @@ from codex_control_plane_mcp.errors import InteractionUnavailable, InvalidArgume
 from codex_control_plane_mcp.model.interaction import InteractionStatus, Kind
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
-from tests.fakes.app_server import FakeCodex
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from tests.work.house import House
 
 

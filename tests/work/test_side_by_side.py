@@ -13,10 +13,10 @@ from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Turn
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.case import Case
-from tests.fakes.app_server import FakeCodex, Turn
 from tests.work.house import House, Task
 
 

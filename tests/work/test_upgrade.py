@@ -11,8 +11,8 @@ from codex_control_plane_mcp.codex.errors import AppServerUnavailable
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.model.ids import AppServerId
 from codex_control_plane_mcp.model.operation import Status
+from codex_control_plane_mcp.selftest.fake_codex import AppServer, FakeCodex, Fault
 from codex_control_plane_mcp.work.line import LINGER_SECONDS
-from tests.fakes.app_server import AppServer, FakeCodex, Fault
 from tests.work.house import House, Worker
 
 

@@ -379,9 +379,13 @@ class Turn:
                 case script.Hang():
                     yield "hang"
                 case script.FailStatus(_, code, message_text):
-                    self.fails(code, message_text)
+                    self.fails(_CODES.get(code, "other"), message_text)
                 case _:
                     raise NotImplementedError(f"the fake does not play {script.line(step)!r}")
+
+
+#: What Codex makes of a provider's error code.
+_CODES = {"usage_limit_reached": "usageLimitExceeded"}
 
 
 @dataclass(eq=False)

@@ -221,6 +221,13 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "impatient-steering",
+        "a turn is steered again while the first request may yet be granted",
+        "I1",
+        "plan: take its time at turn/steer",
+        _one("work.driver", "self._owes_answer = session\n            raise", "pass\n            raise"),
+    ),
+    Mutant(
         "silence-is-no",
         "an answer that does not come is taken for a refusal",
         "I7",

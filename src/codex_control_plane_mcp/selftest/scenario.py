@@ -16,7 +16,7 @@ from codex_control_plane_mcp.selftest.world import Client
 
 REPORT = "The shop is open."
 #: Longer than a new worker waits for questions to be asked again.
-WORK_SECONDS = 5.0
+WORK_SECONDS = 20.0
 
 
 async def plan_and_execute(client: Client) -> None:

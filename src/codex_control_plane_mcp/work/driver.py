@@ -78,7 +78,7 @@ from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn
 from codex_control_plane_mcp.work.follower import IDLE_SECONDS, Follower
 from codex_control_plane_mcp.work.line import Line
-from codex_control_plane_mcp.work.steering import steer
+from codex_control_plane_mcp.work.steering import StillUnanswered, steer
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class Driver:
         self._times_held = 0
         #: The session over which we asked for the turn or subscribed to it: nothing is in doubt.
         self._bound_to: CodexSession | None = None
-        #: The session that still owes an answer to `turn/start`: while it is up, Codex may yet
-        #: accept that turn, however long it takes.
+        #: The session that still owes an answer to `turn/start` or `turn/steer`: while it is up,
+        #: Codex may yet carry that out, however long it takes.
         self._owes_answer: CodexSession | None = None
 
     async def run(self) -> None:
@@ -153,7 +153,15 @@ class Driver:
                 await self._have_turn(request, session)
             case SteerTurn():
                 await self._make_sure_of_owner(session)
-                await steer(self._case, request, session)
+                await self._steer(request, session)
+
+    async def _steer(self, request: SteerTurn, session: CodexSession) -> None:
+        try:
+            await steer(self._case, request, session, owes_answer=self._owes_answer is session)
+        except CallTimedOut as error:
+            if error.method == "turn/steer":
+                self._owes_answer = session
+            raise
 
     async def _have_turn(self, request: TurnRequest, session: CodexSession) -> None:
         if self._operation.status is Status.STARTING_THREAD:
@@ -252,7 +260,7 @@ class Driver:
             await self._resume_in_doubt(session, thread_id)
         except ThreadNotFound as error:
             if self._owes_answer is session:
-                raise StillUnanswered from error
+                raise StillUnanswered("turn/start") from error
             await self._thread_is_lost(request, error)
             return False
         found = (
@@ -265,7 +273,7 @@ class Driver:
             await self._case.record(TurnAccepted(found.turn.id, found.how))
             return False
         if self._owes_answer is session:
-            raise StillUnanswered
+            raise StillUnanswered("turn/start")
         last_turn_id = await self._wait_until_idle(session, thread_id, inbox)
         if self._operation.is_final:
             return False
@@ -494,13 +502,6 @@ async def _end_of(turn_id: TurnId, inbox: Inbox, stop: Callable[[], Awaitable[bo
                     raise AppServerGone(reason, maybe_sent=False)
                 case _:
                     pass
-
-
-class StillUnanswered(CodexError):
-    """Codex has the request for a turn, and has neither accepted nor refused it."""
-
-    def __init__(self) -> None:
-        super().__init__("Codex has not answered turn/start yet; it is not asked a second time")
 
 
 class OwnerElsewhere(AppServerUnavailable):

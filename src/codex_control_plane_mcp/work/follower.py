@@ -127,7 +127,8 @@ class Follower:
         self._was_heard = True
         match said:
             case ConnectionLost(reason=reason):
-                await self._flush(all_of_it=True)
+                # Half a word stays unwritten: it is read from Codex's record, whole.
+                await self._flush()
                 raise AppServerGone(reason, maybe_sent=False)
             case TurnCompleted(turn=turn):
                 await self._finish(turn)
@@ -152,7 +153,7 @@ class Follower:
                 | LegacyExecApproval()
                 | LegacyPatchApproval()
             ):
-                await self._flush(all_of_it=True)
+                await self._flush()
                 await self._questions.asked(said)
             case _:
                 self._scribe.hear(said)

@@ -59,7 +59,9 @@ class Scribe:
 
     @property
     def has_something(self) -> bool:
-        return bool(self._entries or self._streams or self._diff)
+        """Whether `take` has something to give; half a word that still streams is nothing yet."""
+        streams = any(_last_break(text) for _, text in self._streams.values())
+        return bool(self._entries or self._diff or streams)
 
     def hear(self, said: Event | DeltasDropped) -> None:
         """Take in one thing that Codex said."""

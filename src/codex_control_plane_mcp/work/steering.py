@@ -7,6 +7,7 @@ message that bears our id. There is nothing to follow: it is done when Codex has
 import anyio
 
 from codex_control_plane_mcp.codex.errors import (
+    CodexError,
     NoActiveTurn,
     Overloaded,
     Refused,
@@ -37,17 +38,28 @@ TURNS_TO_READ = 20
 TAKEN = "Codex took the message into the running turn."
 
 
-async def steer(case: Case, request: SteerTurn, session: CodexSession) -> None:
+class StillUnanswered(CodexError):
+    """Codex has the request, and has neither accepted nor refused it: asked again, it might carry
+    out both."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"Codex has not answered {method} yet; it is not asked a second time")
+
+
+async def steer(
+    case: Case, request: SteerTurn, session: CodexSession, *, owes_answer: bool
+) -> None:
     """Have Codex take the words, or find that the turn has ended.
 
-    Raises CodexError when it is not known which: call again.
+    `owes_answer`: this session was asked already and is still up. Raises CodexError when it is not
+    known whether the words were taken: call again.
     """
     if case.operation.status is Status.STARTING_THREAD:
         await case.record(
             ThreadBound(request.thread_id, session.app_server.id, None),
             TurnIntended(request.expected_turn_id),
         )
-    elif await _settled(case, request, session):
+    elif await _settled(case, request, session, owes_answer=owes_answer):
         return
     intent = case.operation.intent
     assert intent is not None  # noqa: S101  # recorded above
@@ -70,7 +82,9 @@ async def steer(case: Case, request: SteerTurn, session: CodexSession) -> None:
         await _taken(case, request, "turn/steer answered")
 
 
-async def _settled(case: Case, request: SteerTurn, session: CodexSession) -> bool:
+async def _settled(
+    case: Case, request: SteerTurn, session: CodexSession, *, owes_answer: bool
+) -> bool:
     """Find out whether words that may have been sent were taken. False: they were not, and the
     wish to send them again is on record."""
     await session.resume_thread(ResumeThread(request.thread_id))
@@ -84,6 +98,8 @@ async def _settled(case: Case, request: SteerTurn, session: CodexSession) -> boo
     if turn is None or turn.status != "inProgress":
         await _too_late(case, request)
         return True
+    if owes_answer:
+        raise StillUnanswered("turn/steer")
     await case.record(TurnIntended(request.expected_turn_id))
     return False
 

@@ -1,9 +1,9 @@
 """One run: set the stage, let the fleet work, kill, look at what is left of every promise."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import anyio
 
@@ -14,6 +14,8 @@ from codex_control_plane_mcp.selftest.real.promises import Breach, Harm, check
 from codex_control_plane_mcp.selftest.real.stage import END_SECONDS, Stage, open_stage
 from codex_control_plane_mcp.selftest.real.strikes import Striker, schedule
 
+#: Stages side by side.
+LANES = 2
 #: Each with a pipe of its own.
 CLIENTS = 2
 #: Operations that are followed side by side.
@@ -50,8 +52,29 @@ class RealResult:
 
 def run(kills: int, seed: int, on_progress: Callable[[int, int], None]) -> RealResult:
     """Kill so many times while the fleet works, and check every promise. `on_progress` is told how
-    many kills of how many are done."""
-    return tell(kills, seed, on_progress, keep=True)[0]
+    many kills of how many are done.
+
+    A start of a worker keeps one core busy, so the kills are shared between two stages side by
+    side: of seed N they are told by `tell` with the seeds 2N and 2N + 1.
+    """
+    results: list[RealResult] = []
+    done = [0] * LANES
+
+    async def lane(number: int) -> None:
+        def progress(here: int, _: int) -> None:
+            done[number] = here
+            on_progress(sum(done), kills)
+
+        share = kills // LANES + (number < kills % LANES)
+        results.append((await _tell(share, seed * LANES + number, progress, {}, keep=True))[0])
+
+    async def side_by_side() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(LANES):
+                tasks.start_soon(lane, number)
+
+    anyio.run(side_by_side)
+    return _sum_of(results)
 
 
 def tell(
@@ -59,15 +82,13 @@ def tell(
     seed: int,
     on_progress: Callable[[int, int], None],
     more_environ: Mapping[str, str] | None = None,
-    *,
-    keep: bool = False,
 ) -> tuple[RealResult, Evidence]:
-    """The same, with the evidence. `more_environ` reaches every process of the run; `keep` leaves
-    the folder of a run that was not good."""
-    result, evidence, folder = anyio.run(_tell, kills, seed, on_progress, more_environ or {}, keep)
-    if keep and not result.is_good:
-        result = replace(result, notes=(*result.notes, f"its state and logs: {folder}"))
-    return result, evidence
+    """On one stage, with the evidence. `more_environ` reaches every process of the run."""
+
+    async def alone() -> tuple[RealResult, Evidence]:
+        return await _tell(kills, seed, on_progress, more_environ or {}, keep=False)
+
+    return anyio.run(alone)
 
 
 async def _tell(
@@ -75,8 +96,10 @@ async def _tell(
     seed: int,
     on_progress: Callable[[int, int], None],
     more_environ: Mapping[str, str],
+    *,
     keep: bool,
-) -> tuple[RealResult, Evidence, Path]:
+) -> tuple[RealResult, Evidence]:
+    """`keep` leaves the folder of a run that was not good."""
     began = time.monotonic()
     async with open_stage(more_environ) as stage:
         clients = [Client(stage) for _ in range(CLIENTS)]
@@ -108,8 +131,10 @@ async def _tell(
             left = await _cleared(stage)
         evidence.left_running.extend(left)
         result = _result(evidence, striker, seed, kills, time.monotonic() - began)
-        stage.keep = keep and not result.is_good
-    return result, evidence, stage.root
+        if keep and not result.is_good:
+            stage.keep = True
+            result = replace(result, notes=(*result.notes, f"its state and logs: {stage.root}"))
+    return result, evidence
 
 
 async def _cleared(stage: Stage) -> list[str]:
@@ -139,3 +164,21 @@ def _result(
 
 def _count(breaches: list[Breach], harm: Harm) -> int:
     return sum(breach.harm is harm for breach in breaches)
+
+
+def _sum_of(results: list[RealResult]) -> RealResult:
+    def total(counts: Callable[[RealResult], Mapping[str, int]]) -> dict[str, int]:
+        return dict(sum((Counter(counts(one)) for one in results), Counter[str]()))
+
+    return RealResult(
+        kills=sum(one.kills for one in results),
+        operations=sum(one.operations for one in results),
+        lost=sum(one.lost for one in results),
+        doubled=sum(one.doubled for one in results),
+        wrong=sum(one.wrong for one in results),
+        seconds=max(one.seconds for one in results),
+        notes=tuple(note for one in results for note in one.notes),
+        by_target=total(lambda one: one.by_target),
+        by_moment=total(lambda one: one.by_moment),
+        by_status=total(lambda one: one.by_status),
+    )
