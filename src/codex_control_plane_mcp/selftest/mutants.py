@@ -225,7 +225,11 @@ MUTANTS = (
         "a turn is steered again while the first request may yet be granted",
         "I1",
         "plan: take its time at turn/steer",
-        _one("work.driver", "self._owes_answer = session\n            raise", "pass\n            raise"),
+        _one(
+            "work.driver",
+            "self._owes_answer = session\n            raise",
+            "pass\n            raise",
+        ),
     ),
     Mutant(
         "silence-is-no",
