@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test nightly check bench format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -24,6 +24,9 @@ demo: $(READY) ## see one task there and back on real Codex, without an account
 
 test: $(READY) ## run the test suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+nightly: $(READY) ## the long proofs: every mutant, a hundred real kills
+	$(BIN)/python -m pytest -m nightly $(ARGS)
 
 check: $(READY) ## format, lint, types, and the floors of the house
 	$(BIN)/ruff format --check .

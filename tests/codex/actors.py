@@ -18,7 +18,7 @@ from codex_control_plane_mcp.processes import Identity, is_alive
 NewSupervisor: TypeAlias = Callable[..., Supervisor]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 async def until(inbox: Inbox, kind: type[T], seen: list[Said] | None = None) -> T:

@@ -32,7 +32,7 @@ from codex_control_plane_mcp.scripted_model.server import ScriptedModel, serving
 from codex_control_plane_mcp.settings import load
 
 #: For anything that happens within milliseconds on an idle machine.
-SOON_SECONDS = 30.0
+SOON_SECONDS = 60.0
 
 Result = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Client:
 
     async def call(self, tool: str, /, **arguments: object) -> Result:
         """The structured result. Raises ToolError."""
-        with anyio.fail_after(60):
+        with anyio.fail_after(2 * SOON_SECONDS):
             answer = await self.session.call_tool(tool, arguments)
         result: Result | None = answer.structured_content
         assert result is not None

@@ -8,6 +8,7 @@ from codex_control_plane_mcp.selftest import mutants
 from codex_control_plane_mcp.selftest.mutants import MUTANTS, Edit, Stale
 
 
+@pytest.mark.nightly
 def test_every_mutant_is_caught_by_the_promise_that_it_breaks() -> None:
     verdicts = {verdict.mutant: verdict for verdict in mutants.run()}
     report = [

@@ -79,7 +79,7 @@ Reached = tuple[WebSocketWire, Whereabouts]
 #: Codex listens after 35 ms. The bound is for a cold disk and a loaded machine.
 START_SECONDS = 30.0
 #: For a recorded process that lives but does not answer: it may just begin or end.
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 15.0
 #: For a record without a pid: its writer died while starting, so its child is a moment old.
 ORPHAN_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.005

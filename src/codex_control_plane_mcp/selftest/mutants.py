@@ -400,7 +400,11 @@ MUTANTS = (
         "in doubt a turn is steered again",
         "I1",
         "plan: killed after turn/steer",
-        _one("work.steering", "elif await _settled(case, request, session):", "elif not request:"),
+        _one(
+            "work.steering",
+            "elif await _settled(case, request, session, owes_answer=owes_answer):",
+            "elif not request:",
+        ),
     ),
     Mutant(
         "first-words",

@@ -172,11 +172,12 @@ class Client:
         raise Unanswered(f"{method} {json.dumps(params)[:200]}")
 
     async def _send(self, message: Result) -> None:
-        if self._process is None or self._process.stdin is None:
+        stdin = None if self._process is None else self._process.stdin
+        if stdin is None:
             raise _PipeGone
         try:
             async with self._sending:
-                await self._process.stdin.send(json.dumps(message).encode() + b"\n")
+                await stdin.send(json.dumps(message).encode() + b"\n")
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise _PipeGone from error
 

@@ -206,9 +206,7 @@ def _environ(stage: Stage) -> dict[str, str]:
         STATE_DB_VARIABLE: str(stage.state_db),
         "CODEX_ALLOWED_ROOTS": str(stage.project),
         "CODEX_MCP_APP_SERVER": "private",
-        # Should the run itself be killed, nothing of it stays for long.
         "CODEX_MCP_IDLE_EXIT_SECONDS": "60",
-        "CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS": "300",
         **{f"CODEX_MCP_MAX_ACTIVE_TURNS_{name}": str(AT_ONCE) for name in turns},
     }
 
