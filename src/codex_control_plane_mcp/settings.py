@@ -61,6 +61,11 @@ class Settings:
         return self.state_db.with_name(f"{self.state_db.name}.app-server")
 
     @property
+    def worker_log(self) -> Path:
+        """Where the worker's log goes: beside the state, unless it was told otherwise."""
+        return self.log_path or self.state_db.with_name(f"{self.state_db.name}.worker.log")
+
+    @property
     def roots(self) -> tuple[Path, ...]:
         """Where Codex may be sent to work: the allowed roots and the projects' root."""
         return self.allowed_roots + (() if self.projects_root is None else (self.projects_root,))

@@ -48,6 +48,6 @@ def _failed(why: str) -> int:
 async def _serve(chosen: Settings) -> None:
     from codex_control_plane_mcp.doors.mcp.listener import serve_stdio
 
-    log_to(chosen.log_path or chosen.state_db.with_name(f"{chosen.state_db.name}.worker.log"))
+    log_to(chosen.worker_log)
     async with open_house(chosen) as house:
         await serve_stdio(house.desk)

@@ -34,7 +34,7 @@ LOOK_SECONDS = 15.0
 def run(chosen: Settings, ready: Callable[[], None]) -> None:
     """Serve until nobody has needed us for the idle time, or SIGTERM. `ready` is called once
     clients can connect. The caller holds the worker lock."""
-    log_to(chosen.log_path or chosen.state_db.with_name(f"{chosen.state_db.name}.worker.log"))
+    log_to(chosen.worker_log)
     try:
         anyio.run(_serve, chosen, ready)
     except* Fenced:

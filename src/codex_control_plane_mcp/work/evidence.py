@@ -11,7 +11,7 @@ import anyio
 
 from codex_control_plane_mcp.codex.words.things import Page, Turn, UserMessage
 from codex_control_plane_mcp.codex.words.verbs import ListTurns
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId
 from codex_control_plane_mcp.model.operation import Intent
 
 #: A turn shows up in the thread within milliseconds of its acceptance, its first message a moment
@@ -19,6 +19,8 @@ from codex_control_plane_mcp.model.operation import Intent
 SETTLE_SECONDS = 2.0
 #: Turns to look at: since the intent only we have written to the thread, or one person beside us.
 TURNS_TO_READ = 20
+#: Turns that may have come after a known one until somebody looked for it again.
+LATER_TURNS = 100
 
 
 class Witness(Protocol):
@@ -67,6 +69,12 @@ async def _look(
         if not asked_by and nameless is None:
             nameless = Found(turn, "it is newer than the last turn before the request")
     return nameless
+
+
+async def read_turn(witness: Witness, thread_id: ThreadId, turn_id: TurnId) -> Turn | None:
+    """A turn as Codex has it on record, with all its items; None where it has none."""
+    page = await witness.list_turns(ListTurns(thread_id, limit=LATER_TURNS, items_view="full"))
+    return next((turn for turn in page.data if turn.id == turn_id), None)
 
 
 def messages_of(turn: Turn) -> list[UserMessage]:

@@ -32,7 +32,7 @@ from codex_control_plane_mcp.codex.words.questions import (
     UserInputRequested,
 )
 from codex_control_plane_mcp.codex.words.things import AgentMessage, ProposedPlan, Turn
-from codex_control_plane_mcp.codex.words.verbs import ListTurns, ResumeThread
+from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.errors import AppServerUnavailable
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
 from codex_control_plane_mcp.model.journal import Category
@@ -49,7 +49,7 @@ from codex_control_plane_mcp.model.operation import (
 from codex_control_plane_mcp.store import journal
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.work.case import Case
-from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS
+from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, read_turn
 from codex_control_plane_mcp.work.questions import Questions
 from codex_control_plane_mcp.work.scribe import Scribe
 
@@ -59,8 +59,6 @@ FLUSH_SECONDS = 1.0
 HEARD_SECONDS = 10.0
 #: Idle without a word that the turn ended: the word is on its way, or was lost.
 IDLE_SECONDS = 2.0
-#: Turns that may have come after ours until somebody looked again.
-TURNS_TO_READ = 100
 
 
 class Follower:
@@ -249,10 +247,7 @@ class Follower:
         await self._case.end(Lost(Trouble(AppServerUnavailable.code, why)))
 
     async def _read_turn(self) -> Turn | None:
-        page = await self._session.list_turns(
-            ListTurns(self._thread_id, limit=TURNS_TO_READ, items_view="full")
-        )
-        return next((turn for turn in page.data if turn.id == self._turn_id), None)
+        return await read_turn(self._session, self._thread_id, self._turn_id)
 
     @property
     def _thread_id(self) -> ThreadId:

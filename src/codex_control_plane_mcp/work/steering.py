@@ -16,7 +16,7 @@ from codex_control_plane_mcp.codex.errors import (
 )
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.things import Turn
-from codex_control_plane_mcp.codex.words.verbs import ListTurns, ResumeThread, Text
+from codex_control_plane_mcp.codex.words.verbs import ResumeThread, Text
 from codex_control_plane_mcp.codex.words.verbs import SteerTurn as Steer
 from codex_control_plane_mcp.errors import SendFailed, TurnNotFound
 from codex_control_plane_mcp.model.operation import (
@@ -31,10 +31,8 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.request import SteerTurn
 from codex_control_plane_mcp.work.case import Case
-from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, is_ours, messages_of
+from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, is_ours, messages_of, read_turn
 
-#: Turns that may have come after the one to steer until somebody looked.
-TURNS_TO_READ = 20
 TAKEN = "Codex took the message into the running turn."
 
 
@@ -88,10 +86,10 @@ async def _settled(
     """Find out whether words that may have been sent were taken. False: they were not, and the
     wish to send them again is on record."""
     await session.resume_thread(ResumeThread(request.thread_id))
-    turn = await _read(request, session)
+    turn = await read_turn(session, request.thread_id, request.expected_turn_id)
     if not _holds(turn, case):
         await anyio.sleep(SETTLE_SECONDS)
-        turn = await _read(request, session)
+        turn = await read_turn(session, request.thread_id, request.expected_turn_id)
     if _holds(turn, case):
         await _taken(case, request, "the turn holds the message of this operation")
         return True
@@ -118,10 +116,3 @@ async def _taken(case: Case, request: SteerTurn, how: str) -> None:
 async def _too_late(case: Case, request: SteerTurn) -> None:
     why = f"turn {request.expected_turn_id} is not running any more; send_message starts a new one"
     await case.end(Failed(Trouble(TurnNotFound.code, why)))
-
-
-async def _read(request: SteerTurn, session: CodexSession) -> Turn | None:
-    page = await session.list_turns(
-        ListTurns(request.thread_id, limit=TURNS_TO_READ, items_view="full")
-    )
-    return next((turn for turn in page.data if turn.id == request.expected_turn_id), None)
