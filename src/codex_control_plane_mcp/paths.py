@@ -5,7 +5,7 @@ other settings are read elsewhere, by the worker. Nothing here opens the databas
 """
 
 # pathlib would cost the pipe more to import than all that it imports from here.
-# ruff: noqa: PTH102, PTH111, PTH112, PTH117, PTH118, PTH120, PTH123
+# ruff: noqa: PTH102, PTH105, PTH108, PTH111, PTH112, PTH117, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -82,6 +82,20 @@ def make_private_folder(path: str) -> None:
             raise
         return
     _sync(parent or ".")
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Put a file in place in one step, private to this user: a reader sees the former one or this
+    one, whole, whoever else replaces it at the same moment."""
+    draft = f"{path}.{os.urandom(4).hex()}.tmp"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(draft, path)
+    except OSError:
+        os.unlink(draft)
+        raise
 
 
 def _sync(folder: str) -> None:

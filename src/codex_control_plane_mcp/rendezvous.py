@@ -13,7 +13,7 @@ serving itself is not.
 """
 
 # pathlib would cost the pipe more to import than all that it imports from here.
-# ruff: noqa: PTH105, PTH106, PTH108, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH106, PTH108, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from _socket import socket as Socket  # noqa: N812
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.framing import Malformed, compact, parse
+from codex_control_plane_mcp.paths import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -381,12 +382,7 @@ def write_descriptor(state_db: str, descriptor: Descriptor) -> None:
         "startedAt": descriptor.started_at,
         "version": descriptor.version,
     }
-    draft = f"{descriptor_path(state_db)}.{os.getpid()}.tmp"
-    _remove(draft)  # of a namesake that died; never follow or reuse what lies there
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "wb") as file:
-        file.write(compact(stored) + b"\n")
-    os.replace(draft, descriptor_path(state_db))
+    replace_file(descriptor_path(state_db), compact(stored) + b"\n")
 
 
 def withdraw(state_db: str, descriptor: Descriptor) -> None:

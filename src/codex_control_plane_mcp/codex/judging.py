@@ -6,8 +6,6 @@ second look costs one small file. A binary that cannot be asked is not judged, a
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.codex.binary import Stamp, version
 from codex_control_plane_mcp.codex.contract import Fit, fit_of
+from codex_control_plane_mcp.paths import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +100,4 @@ def _judgement(raw: dict[str, object]) -> Judgement:
 
 def _write(file: Path, judgements: list[Judgement]) -> None:
     raw = {"judgedBy": __version__, "judgements": [asdict(one) for one in judgements]}
-    descriptor, new = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(raw, stream, indent=1)
-    Path(new).replace(file)
+    replace_file(str(file), json.dumps(raw, indent=1).encode())

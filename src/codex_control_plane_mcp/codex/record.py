@@ -8,12 +8,12 @@ since no process survives the reboot that would lose it.
 """
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from codex_control_plane_mcp.codex.binary import Stamp
+from codex_control_plane_mcp.paths import replace_file
 from codex_control_plane_mcp.processes import Identity
 
 FILE_NAME = "app-server.json"
@@ -60,19 +60,12 @@ def read_record(folder: Path, name: str = FILE_NAME) -> Record | None:
 
 
 def write_record(folder: Path, record: Record, name: str = FILE_NAME) -> None:
-    """Replace the record in one step."""
-    new = folder / f"{name}.new"
-    with open(new, "w", encoding="utf-8", opener=_private) as file:
-        json.dump(_to_json(record), file, indent=1)
-    new.replace(folder / name)
+    """Replace the record in one step, whoever else does so at the same moment."""
+    replace_file(str(folder / name), json.dumps(_to_json(record), indent=1).encode())
 
 
 def forget_record(folder: Path, name: str = FILE_NAME) -> None:
     (folder / name).unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _to_json(record: Record) -> dict[str, object]:
