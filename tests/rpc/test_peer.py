@@ -57,7 +57,7 @@ class OtherSide:
 async def conversation() -> AsyncIterator[tuple[Peer, OtherSide, Listener]]:
     ours, theirs = memory_wire_pair()
     listener = Listener()
-    peer = Peer(ours)
+    peer = Peer(ours, chance=lambda: 0.5)
     callbacks = (listener.on_notification, listener.on_request, listener.closed.append)
     with anyio.fail_after(1000):
         async with aclosing(theirs), peer.running(*callbacks):
@@ -311,7 +311,7 @@ async def test_overload_is_asked_again_after_longer_and_longer_pauses() -> None:
                 await other.say({"id": asked["id"], **answer})
 
         tasks.start_soon(serve)
-        result = await peer.request_when_ready("x", timeout_seconds=60, chance=lambda: 0.5)
+        result = await peer.request_when_ready("x", timeout_seconds=60)
 
     assert result == "at last"
     pauses = [later - sooner for sooner, later in itertools.pairwise(asked_at)]

@@ -5,6 +5,7 @@ does not decide: when the line drops, it is over, and whoever supervises makes a
 """
 
 import logging
+import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -100,13 +101,18 @@ def ignore_unclaimed(said: Event | ServerRequest) -> None:
 
 @asynccontextmanager
 async def open_session(
-    wire: Wire, whereabouts: Whereabouts, on_unclaimed: OnUnclaimed = ignore_unclaimed
+    wire: Wire,
+    whereabouts: Whereabouts,
+    on_unclaimed: OnUnclaimed = ignore_unclaimed,
+    *,
+    chance: Callable[[], float] = random.random,
 ) -> AsyncIterator["CodexSession"]:
     """Shake hands over `wire` and keep the connection for as long as this lasts.
 
     `on_unclaimed` hears what belongs to no thread, e.g. `WarningRaised`; it must not take long.
+    `chance` spreads repeated calls in time (see `Peer`).
     """
-    session = CodexSession(Peer(wire), whereabouts, on_unclaimed)
+    session = CodexSession(Peer(wire, chance=chance), whereabouts, on_unclaimed)
     async with session.running():
         yield session
 

@@ -68,8 +68,10 @@ def _ignore_closing(reason: str) -> None:
 class Peer:
     """This side of a connection. Use it inside `running`."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, chance: Callable[[], float] = random.random) -> None:
+        """`chance`, from 0 to 1, spreads the calls of many who wait for one overloaded server."""
         self._wire = wire
+        self._chance = chance
         self._last_id = 0
         self._waiters: dict[RequestId, _Waiter] = {}
         self._closed_because: str | None = None
@@ -129,7 +131,6 @@ class Peer:
         params: Sendable = None,
         *,
         timeout_seconds: float,
-        chance: Callable[[], float] = random.random,
     ) -> Json:
         """`request`, and again after a pause while the other side says that it is overloaded.
 
@@ -142,7 +143,7 @@ class Peer:
             try:
                 return await self.request(method, params, timeout_seconds=max(left, 0.001))
             except RemoteError as error:
-                nap = pause * (0.5 + chance())
+                nap = pause * (0.5 + self._chance())
                 if error.code != OVERLOADED or anyio.current_time() + nap >= deadline:
                     raise
             await anyio.sleep(nap)

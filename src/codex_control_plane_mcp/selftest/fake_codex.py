@@ -11,6 +11,7 @@ step (`turn.says(...)`), or lets prompts play themselves that hold a script of t
 
 import json
 import math
+import random
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -399,6 +400,8 @@ class Thread:
     model: str
     name: str | None = None
     turns: list[Turn] = field(default_factory=list)
+    #: Whether its file was left empty, by a process that was killed.
+    is_unreadable: bool = False
 
     @property
     def active_turn(self) -> Turn | None:
@@ -642,6 +645,8 @@ class AppServer:
     ) -> tuple[Json, Callable[[], None]]:
         thread = self.codex.disk.get(thread_id)
         view = _view_of_newest(thread, View.NO_ROLLOUT, View.NOT_READY)
+        if thread is not None and thread.is_unreadable:
+            raise Refusal(-32603, f"failed to read thread: rollout of {thread_id} is empty")
         if thread is None or view is View.NO_ROLLOUT:
             raise Refusal(-32600, f"no rollout found for thread id {thread_id}")
         if view is View.NOT_READY:
@@ -754,6 +759,8 @@ class FakeCodex:
         self._waiting: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._ids: defaultdict[str, int] = defaultdict(int)
         self._changed = anyio.Event()
+        #: Chance is the same each time.
+        self._dice = random.Random(0)  # noqa: S311
 
     # What the product is given
 
@@ -773,7 +780,8 @@ class FakeCodex:
         wire = self.wrap(MemoryWire(to_server, from_server))
         whereabouts = Whereabouts("memory", None, owned=True, process=server.identity)
         with to_server, from_server:
-            async with beside(connection.serve), open_session(wire, whereabouts) as session:
+            opening = open_session(wire, whereabouts, chance=self._dice.random)
+            async with beside(connection.serve), opening as session:
                 yield session
 
     def is_gone(self, app_server_id: AppServerId) -> bool:
