@@ -158,6 +158,8 @@ async def test_say_is_the_final_message(codex: Codex, model: ScriptedModel) -> N
 
     assert turn["status"] == "completed"
     assert [item["text"] for item in turn["items"]] == ["Hello there"]
+    with fail_after(PATIENCE_SECONDS):
+        await model.idle()
     (request,) = model.requests
     assert request.user_message == "Please greet me.\nsay Hello there"
     assert (request.thread_id, request.turn_id) == (codex.thread_id, codex.turn_id)

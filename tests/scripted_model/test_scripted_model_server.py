@@ -68,6 +68,7 @@ def model() -> Iterator[ScriptedModel]:
 def test_a_prompt_is_answered_and_recorded(model: ScriptedModel) -> None:
     assert "Looks good" in respond(model, "Please review")
 
+    model.idle().wait()
     (request,) = json.loads(call(f"{model.base_url}/requests"))
     assert request["user_message"] == "Please review"
     assert request["step"] == 0
@@ -79,6 +80,7 @@ def test_a_failing_status_is_an_http_error_with_its_code(model: ScriptedModel) -
     status, error = refusal(model, prompt("wait 1ms\nfail 503 server_is_overloaded Too much"))
 
     assert (status, error["code"], error["message"]) == (503, "server_is_overloaded", "Too much")
+    model.idle().wait()
     assert model.requests[0].outcome == "failed"
 
 
