@@ -228,6 +228,7 @@ async def test_overload_that_passes_is_not_noticed() -> None:
     [
         (-32600, "no rollout found for thread id x", None, errors.ThreadNotFound),
         (-32600, "thread not loaded: x", None, errors.ThreadNotFound),
+        (-32603, "failed to read thread x: rollout at y is empty", None, errors.ThreadUnreadable),
         (-32600, "no active turn to steer", None, errors.NoActiveTurn),
         (-32600, "expected active turn id `x` but found `y`", None, errors.WrongActiveTurn),
         (-32600, "expected active turn id x but found y", None, errors.WrongActiveTurn),

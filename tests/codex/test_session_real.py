@@ -217,6 +217,25 @@ async def test_a_thread_that_never_had_a_turn_is_gone_with_its_process(
                 await session.resume_thread(verbs.ResumeThread(thread_id))
 
 
+async def test_a_thread_whose_file_is_empty_cannot_be_read(
+    new_supervisor: NewSupervisor, project: Path, codex_home: Path
+) -> None:
+    """A process that was killed can leave it so."""
+    supervisor = new_supervisor()
+    with anyio.fail_after(PATIENCE_SECONDS):
+        async with supervisor.connect() as session:
+            thread_id = await new_thread(session, project)
+            await play(session, ask(thread_id, "say hello"))
+        await supervisor.drain()
+        (rollout,) = codex_home.glob(f"sessions/**/*{thread_id}*")
+        rollout.write_bytes(b"")
+        async with supervisor.connect() as session:
+            with pytest.raises(errors.ThreadUnreadable):
+                await session.resume_thread(verbs.ResumeThread(thread_id))
+            with pytest.raises(errors.ThreadUnreadable):
+                await session.list_turns(verbs.ListTurns(thread_id))
+
+
 async def test_threads_are_named_listed_forked_archived_and_brought_back(
     session: CodexSession, project: Path
 ) -> None:

@@ -108,6 +108,50 @@ async def test_codex_has_forgotten_the_thread(house: House, codex: FakeCodex) ->
     assert (await task.ends()).status is Status.UNKNOWN
 
 
+async def test_codex_cannot_read_its_own_record_any_more(house: House, codex: FakeCodex) -> None:
+    """A killed app-server can leave an empty file, which no later one can read."""
+    task = await house.submit()
+    turn = await codex.turn()
+    await task.becomes(Status.RUNNING)
+    codex.server.die()
+    turn.thread.is_unreadable = True
+    ended = await task.ends()
+
+    assert ended.status is Status.UNKNOWN
+    assert ended.trouble is not None
+    assert "is empty" in ended.trouble.message
+
+
+async def test_what_codex_can_read_again_after_a_while_is_not_given_up(
+    house: House, codex: FakeCodex
+) -> None:
+    task = await house.submit()
+    turn = await codex.turn()
+    await task.becomes(Status.RUNNING)
+    codex.server.die()
+    turn.thread.is_unreadable = True
+    await codex.called("thread/resume", times=3)
+    turn.thread.is_unreadable = False
+
+    assert (await task.ends()).status is Status.INTERRUPTED
+
+
+async def test_a_turn_is_caught_up_with_also_when_codex_first_refuses(
+    house: House, codex: FakeCodex
+) -> None:
+    """Over the same line: what was said before is missed unless it is read."""
+    task = await house.submit()
+    turn = await codex.turn()
+    await task.becomes(Status.RUNNING)
+    codex.will("thread/resume", Fault.REFUSE)
+    codex.server.drop_connections()
+    turn.completes("Meanwhile.")
+    ended = await task.ends()
+
+    assert ended.report is not None
+    assert ended.report.text == "Meanwhile."
+
+
 async def test_a_second_app_server_is_not_believed_while_the_owner_lives(
     house: House, codex: FakeCodex
 ) -> None:

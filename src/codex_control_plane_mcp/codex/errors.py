@@ -9,6 +9,7 @@
     ├── OddAnswer                 Codex carried it out, but we cannot read its answer
     └── Refused                   Codex said no: nothing was carried out
         ├── ThreadNotFound        `no rollout found` and its kin: no turn was ever accepted
+        ├── ThreadUnreadable      its file is there and cannot be read, e.g. after kill -9
         ├── ThreadElsewhere       another process has the thread loaded, and may write to it
         ├── NoActiveTurn          nothing to steer or interrupt
         ├── WrongActiveTurn       another turn is active; `found` is its id
@@ -70,6 +71,10 @@ class Refused(CodexError):
 
 class ThreadNotFound(Refused):
     """Codex has no such thread on disk or in memory."""
+
+
+class ThreadUnreadable(Refused):
+    """What Codex has stored of the thread it cannot read: a process that was killed left it so."""
 
 
 class ThreadElsewhere(Refused):

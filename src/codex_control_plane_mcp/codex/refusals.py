@@ -21,6 +21,7 @@ _NO_THREAD = re.compile(
     r"no rollout found|no archived rollout found|thread not found|thread not loaded"
     r"|invalid session id|invalid thread id"
 )
+_UNREADABLE = re.compile(r"failed to read (?:thread|session metadata)|rollout .* is empty")
 _ELSEWHERE = re.compile(r"already has an active writer")
 _NO_TURN = re.compile(r"no active turn")
 _NOT_SUPPORTED = re.compile(r"unknown variant|requires experimentalApi")
@@ -58,6 +59,8 @@ def _kind(error: RemoteError) -> type[errors.Refused]:
         return errors.ShuttingDown
     if _NO_THREAD.search(error.message):
         return errors.ThreadNotFound
+    if _UNREADABLE.search(error.message):
+        return errors.ThreadUnreadable
     if _ELSEWHERE.search(error.message):
         return errors.ThreadElsewhere
     if _NO_TURN.search(error.message):

@@ -25,6 +25,7 @@ from codex_control_plane_mcp.codex.errors import (
     ShuttingDown,
     ThreadElsewhere,
     ThreadNotFound,
+    ThreadUnreadable,
     UnfitCodex,
 )
 from codex_control_plane_mcp.codex.inbox import Inbox, Said
@@ -53,6 +54,7 @@ from codex_control_plane_mcp.model.operation import (
     WITH_TURN,
     Cancelled,
     Failed,
+    Lost,
     Operation,
     OwnerChanged,
     Policy,
@@ -88,9 +90,10 @@ LAST_RETRY_SECONDS = 20.0
 #: An app-server that has our thread and nothing to do is ended within seconds; so often it is
 #: waited for before the thread is left to it.
 ENDS_AWAITED = 5
-#: So often an operation without a turn is tried again before it fails: about a minute. Nothing was
-#: asked of Codex yet, so failing is the truth and loses nothing.
-STARTS_TRIED = 8
+#: So often it is tried again, about a minute, before an operation without a turn fails: nothing was
+#: asked of Codex yet, so failing is the truth. And before a turn is given up whose record Codex
+#: cannot read: nobody else knows how it ended.
+TIMES_TRIED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class Driver:
                 async with self._session() as session:
                     await self._advance(session)
             except (BinaryNotFound, UnfitCodex) as error:
-                await self._stumbled(error, STARTS_TRIED)
+                await self._stumbled(error, TIMES_TRIED)
             except CodexError as error:
                 failures = 1 if self._operation.status_seq != before else failures + 1
                 await self._stumbled(error, failures)
@@ -303,7 +306,8 @@ class Driver:
     async def _follow(self, session: CodexSession, inbox: Inbox) -> None:
         follower = Follower(self._case, session, inbox, self._tools.approval_seconds)
         subscribed = self._bound_to is session
-        self._bound_to = session
+        # Whoever comes back here has missed what was said in between.
+        self._bound_to = None
         await follower.run(subscribed=subscribed, owner_died=self._owner_died)
 
     # --- Particulars ----------------------------------------------------------------------------
@@ -393,7 +397,7 @@ class Driver:
 
     async def _stumbled(self, error: CodexError, failures: int) -> None:
         """Codex could not be reached or would not: give up if nothing was begun, else wait."""
-        gave_up = failures >= STARTS_TRIED
+        gave_up = failures >= TIMES_TRIED
         if self._operation.status is Status.STARTING_THREAD and (gave_up or _is_hopeless(error)):
             code = (
                 ThreadNotFoundCode.code
@@ -401,6 +405,9 @@ class Driver:
                 else AppServerUnavailableCode.code
             )
             await self._case.end(Failed(Trouble(code, str(error))))
+            return
+        if gave_up and isinstance(error, ThreadUnreadable):
+            await self._case.end(Lost(Trouble(AppServerUnavailableCode.code, str(error))))
             return
         if failures == 1:
             await self._case.record(entries=(Entry(Category.NOTICE, f"Trying again: {error}"),))
