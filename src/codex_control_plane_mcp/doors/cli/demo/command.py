@@ -103,10 +103,15 @@ def _save_picture(console: Console, file: Path) -> None:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Whoever ends us politely gets the same clearing up as a person at the terminal."""
+    """Whoever ends us politely gets the same clearing up as a person at the terminal; also where a
+    shell started us in the background, which has Ctrl-C ignored."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: lambda *_: signal.raise_signal(signal.SIGINT),
+    }
     with ExitStack() as before:
-        former = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-        before.callback(signal.signal, signal.SIGTERM, former)
+        for number, handler in handlers.items():
+            before.callback(signal.signal, number, signal.signal(number, handler))
         yield
 
 
