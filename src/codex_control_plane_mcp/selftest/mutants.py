@@ -428,6 +428,17 @@ MUTANTS = (
         _one("work.follower", "            if not subscribed:\n", "            if False:\n"),
     ),
     Mutant(
+        "caught-up-once",
+        "a turn counts as heard from its beginning though Codex refused to be subscribed to",
+        "I5",
+        "plan: hang up after at turn/start #2, refused",
+        _one(
+            "work.driver",
+            "        self._bound_to = None\n        await follower.run",
+            "        self._bound_to = session\n        await follower.run",
+        ),
+    ),
+    Mutant(
         "no-bell",
         "nobody is told that the book has changed",
         "I5",

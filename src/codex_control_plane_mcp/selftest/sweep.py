@@ -6,8 +6,9 @@ A case is named, and the same name is the same history: `selftest --case NAME` t
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +37,7 @@ FAULTS = (
     Fault.HANG_UP_BEFORE,
     Fault.HANG_UP_AFTER,
     Fault.OVERLOADED,
+    Fault.REFUSE,
     Fault.DIE_BEFORE,
     Fault.DIE_AFTER,
 )
@@ -60,7 +62,7 @@ class Case:
     stops: tuple[int, ...] = ()
     stopped_seconds: float = 0.0
     #: The how-manieth call of which method meets which fault.
-    fault: tuple[str, int, Fault] | None = None
+    faults: tuple[tuple[str, int, Fault], ...] = ()
     #: How new turns show at first.
     views: tuple[View, ...] = ()
     #: How often Codex says everything.
@@ -105,8 +107,7 @@ async def _tell(case: Case, folder: Path) -> Told:
     )
     world.codex.repeats = case.repeats
     world.codex.views = case.views
-    if case.fault is not None:
-        method, number, fault = case.fault
+    for method, number, fault in case.faults:
         world.codex.will_at(method, number, fault)
     clients: list[Client] = []
 
@@ -165,23 +166,72 @@ _HOW = {
 
 
 def every_fault(*scenarios: str) -> Iterator[Case]:
-    """Each fault at each call, everything said twice, turns that show late, and workers that
-    sleep while another takes their place."""
+    """Each fault at each call, a refusal of what is asked to make it good, everything said twice,
+    turns that show late, and workers that sleep while another takes their place."""
     for scenario in scenarios or SCENARIOS:
         undisturbed = _undisturbed(scenario)
         yield Case(f"{scenario}: everything is said twice", scenario, repeats=2)
         yield from _faults(scenario, undisturbed.calls)
+        yield from _refused_again(scenario, undisturbed)
         yield from _late_views(scenario, undisturbed.points)
         yield from _sleeps(scenario, undisturbed.points)
 
 
 def _faults(scenario: str, calls: tuple[str, ...]) -> Iterator[Case]:
-    seen: dict[str, int] = {}
-    for method in calls:
-        number = seen[method] = seen.get(method, 0) + 1
+    for method, number in _numbered(calls):
         for fault in FAULTS:
             name = f"{scenario}: {fault.name.lower().replace('_', ' ')} at {method} #{number}"
-            yield Case(name, scenario, fault=(method, number, fault))
+            yield Case(name, scenario, faults=((method, number, fault),))
+
+
+def _refused_again(scenario: str, undisturbed: Told) -> Iterator[Case]:
+    """The line drops or the worker dies right after a call; then each call is refused that is made
+    only because of that."""
+    sent = [number for number, name in enumerate(undisturbed.points, 1) if _is_call_sent(name)]
+    for done, (method, number) in enumerate(_numbered(undisturbed.calls), 1):
+        dropped = Case(
+            f"{scenario}: hang up after at {method} #{number}",
+            scenario,
+            faults=((method, number, Fault.HANG_UP_AFTER),),
+        )
+        point = sent[done - 1]
+        killed = Case(
+            f"{scenario}: killed after {method} (point {point})", scenario, kills=(point,)
+        )
+        for case in (dropped, killed):
+            for again, times in _only_there(tell(case).calls, undisturbed.calls, done):
+                refused = (again, times, Fault.REFUSE)
+                name = f"{case.name}, refused at {again} #{times}"
+                yield replace(case, name=name, faults=(*case.faults, refused))
+
+
+def _is_call_sent(point: str) -> bool:
+    return point.startswith("after ") and point not in _NO_CALLS
+
+
+_NO_CALLS = frozenset({"after a commit", "after an answer", "after initialized"})
+
+
+def _only_there(
+    calls: tuple[str, ...], undisturbed: tuple[str, ...], done: int
+) -> Iterator[tuple[str, int]]:
+    """The calls behind the first `done` ones up to where all goes on as if undisturbed."""
+    rest = undisturbed[done:]
+    goes_on = next(
+        (at for at in range(done, len(calls)) if calls[at:] == rest[-(len(calls) - at) :]),
+        len(calls),
+    )
+    yield from _numbered(calls)[done:goes_on]
+
+
+def _numbered(calls: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Each call with the how-manieth of its method it is."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for method in calls:
+        seen[method] += 1
+        numbered.append((method, seen[method]))
+    return numbered
 
 
 def _late_views(scenario: str, points: tuple[str, ...]) -> Iterator[Case]:
@@ -218,10 +268,10 @@ def at_random(seed: int, kills: int) -> Iterator[Case]:
         scenario = dice.choice(list(SCENARIOS))
         deaths = min(kills, dice.randint(1, 5))
         at = tuple(sorted(dice.sample(range(1, 2 * points[scenario]), deaths)))
-        fault = dice.choice(faults[scenario]).fault if dice.random() < 0.3 else None
+        broken = dice.choice(faults[scenario]).faults if dice.random() < 0.3 else ()
         with_it = WithIt.CODEX_DIES if dice.random() < 0.2 else WithIt.NOTHING
         name = f"random {seed}.{number}: {scenario}, killed at {', '.join(map(str, at))}"
-        yield Case(name, scenario, kills=at, fault=fault, with_it=with_it)
+        yield Case(name, scenario, kills=at, faults=broken, with_it=with_it)
         kills -= deaths
 
 
