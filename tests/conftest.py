@@ -1,11 +1,14 @@
-"""What every test may ask for: the event loop that it runs on, and a real PostgreSQL."""
+"""What every test may ask for: the event loop that it runs on, and where there is a book."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.store.actors import desk as desk_at
 
 if os.name == "posix":
     from tests.postgres import Postgres, postgres
@@ -31,3 +34,34 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     """A fresh, empty database of the test's own, as a URL for SQLAlchemy."""
     with postgres_server.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_book(postgres_server: Postgres) -> Iterator[str]:
+    """One book for all who want an empty one: making it takes longer than most tests."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def where_postgres_runs(request: pytest.FixtureRequest) -> None:
+    """Skips a test where no PostgreSQL can be started, but never in CI."""
+    try:
+        request.getfixturevalue("postgres_server")
+    except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"there is no PostgreSQL on this machine: {error}")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where there is an empty book: a path, or the URL of a PostgreSQL database."""
+    if request.param == "sqlite":
+        return tmp_path / "state.sqlite3"
+    request.getfixturevalue("where_postgres_runs")
+    url: str = request.getfixturevalue("postgres_book")
+    with desk_at(url) as sweeper:
+        for table in ("journal", "wishes", "interactions", "operations", "workers"):
+            sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
+    return url

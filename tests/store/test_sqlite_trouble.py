@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.operation import Cancelled, Status
+from codex_control_plane_mcp.store.engine import _keep_a_log
 from tests.store.actors import PATIENCE_SECONDS, Desk
 from tests.store.actors import desk as desk_at
 
@@ -226,3 +227,20 @@ def test_a_folder_in_place_of_the_file_and_a_missing_folder_are_refused(tmp_path
     missing = tmp_path / "missing" / "state.sqlite3"
     assert "cannot be opened; check CODEX_MCP_STATE_DB" in refusal(missing)
     assert not missing.parent.exists()
+
+
+def test_who_opens_a_new_book_while_another_makes_it_waits_its_turn(sqlite_path: Path) -> None:
+    """SQLite refuses to begin a log at once, however long it may wait otherwise."""
+    with (
+        closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other,
+        closing(sqlite3.connect(sqlite_path, isolation_level=None)) as ours,
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+
+        def let_go_when_we_wait(statement: str) -> None:
+            if statement.startswith("BEGIN") and other.in_transaction:
+                other.execute("COMMIT")
+
+        ours.set_trace_callback(let_go_when_we_wait)
+        _keep_a_log(ours)  # type: ignore[arg-type]  # it has what is needed of one
+        assert ours.execute("PRAGMA journal_mode").fetchone() == ("wal",)

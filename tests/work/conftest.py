@@ -40,9 +40,11 @@ async def codex() -> FakeCodex:
 
 
 @asynccontextmanager
-async def open_fake_house(path: Path, codex: FakeCodex, clock: WallClock) -> AsyncIterator[House]:
+async def open_fake_house(
+    where: Path | str, codex: FakeCodex, clock: WallClock
+) -> AsyncIterator[House]:
     """A house over a fake Codex; audited at its end."""
-    with opened(path, clock=clock, threads=False) as book:
+    with opened(where, clock=clock, threads=False) as book:
         watch = Watch(book)
         with book.bell.listening(on_ring=watch.look):
             async with anyio.create_task_group() as tasks:

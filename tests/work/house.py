@@ -62,6 +62,8 @@ class Worker:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     #: What it ended with, if not because it was killed.
     crash: Exception | None = None
+    #: Set when it works no more.
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
     def kill(self) -> None:
         """It stops wherever it stands, and says goodbye to nobody."""
@@ -101,6 +103,7 @@ class House:
                 await worker.workshop.run()
             except Exception as error:  # noqa: BLE001 - the test says whether it may
                 worker.crash = error
+        worker.ended.set()
 
     def look_for_crashes(self) -> None:
         """Nobody may have crashed; who is not the newest may have been fenced off."""

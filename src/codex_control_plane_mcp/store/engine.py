@@ -1,6 +1,7 @@
 """Opens the database: SQLite with full durability by default, PostgreSQL for several machines."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 LOCK_WAIT_SECONDS = 8.0
 #: Readers that may look into the book at once; each holds one open file.
 READERS = 4
-#: Names the lock of `take_turns` among PostgreSQL's advisory locks.
-_TURNS = 0x636F646579
+#: So often a new SQLite file is asked to keep a log while others make the same book.
+LOG_TRIES = 10
+#: Names the lock that a writer holds among PostgreSQL's advisory locks.
+_PEN = 0x636F646579
 
 
 def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
@@ -49,7 +52,11 @@ def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
 
 
 def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
-    """The same for `postgresql+psycopg://…`; both may hold several connections."""
+    """The same for `postgresql+psycopg://…`; both may hold several connections.
+
+    Here too one writes at a time, of all processes on all machines: what a transaction has read is
+    so until it ends. One that falls asleep in a transaction loses it before the others give up.
+    """
     writer = create_engine(url, pool_size=2, max_overflow=2, pool_pre_ping=True)
     reader = create_engine(
         url,
@@ -57,26 +64,38 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
         pool_pre_ping=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     )
+    wait_ms = round(lock_wait_seconds * 1000)
 
-    def bound_the_wait(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        _execute(connection, f"SET lock_timeout = {round(lock_wait_seconds * 1000)}")
+    def bound_the_waits(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        _execute(
+            connection,
+            f"SET lock_timeout = {wait_ms}",
+            f"SET idle_in_transaction_session_timeout = {wait_ms // 2}",
+        )
         connection.commit()
 
-    event.listen(writer, "connect", bound_the_wait)
+    event.listen(writer, "connect", bound_the_waits)
+    event.listen(writer, "begin", _take_the_pen)
     return writer, reader
 
 
-def take_turns(connection: Connection) -> None:
-    """From here to its end no other transaction that takes turns is open. On SQLite each writer
-    is alone anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURNS})")
-
-
 def _prepare_writer(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    _execute(
-        connection, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON"
-    )
+    _keep_a_log(connection)
+    _execute(connection, "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+
+
+def _keep_a_log(connection: DBAPIConnection) -> None:
+    """Raises OperationalError when the file cannot be written, or another holds it for too long."""
+    for left in reversed(range(LOG_TRIES)):
+        try:
+            _execute(connection, "PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or not left:
+                raise
+            # Here SQLite does not wait for whoever makes the same book; there it does.
+            _execute(connection, "BEGIN IMMEDIATE", "ROLLBACK")
+        else:
+            return
 
 
 def _prepare_reader(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -93,6 +112,11 @@ def _execute(connection: DBAPIConnection, *statements: str) -> None:
 def _begin_immediate(connection: Connection) -> None:
     # Without IMMEDIATE two writers that have both read would dead-lock on the way to writing.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _take_the_pen(connection: Connection) -> None:
+    # Row locks alone would let two transactions each overlook what the other is about to write.
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PEN})")
 
 
 def _begin_deferred(connection: Connection) -> None:

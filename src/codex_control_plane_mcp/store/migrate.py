@@ -11,21 +11,17 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.store.schema import edition
 
-#: Two workers that start together on PostgreSQL migrate one after the other.
-_LOCK = 0x636F646578
-
 _EDITION_TABLE = (
     "CREATE TABLE edition (number INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
 )
 
 
 def migrate(connection: Connection, at: Moment) -> None:
-    """Apply every edition that the book does not have yet, in the caller's transaction.
+    """Apply every edition that the book does not have yet, in the caller's transaction: one
+    writer at a time, so that two that start together do it one after the other.
 
     Raises StateBusy when the book was written by a later version of this program.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     present = _present_edition(connection)
     known = _editions()
     if present > max(known):

@@ -71,7 +71,6 @@ from codex_control_plane_mcp.redact import redact
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.engine import take_turns
 from codex_control_plane_mcp.store.schema import journal, operations, wishes
 
 _Row: TypeAlias = Row[Any]
@@ -199,13 +198,11 @@ def claim(writing: Writing, generation: Generation, limits: Limits) -> list[Oper
 
     Raises Fenced when another worker owns the book by now.
     """
-    connection = writing.connection
-    # Limits span rows that no fence guards: two workers must not decide side by side.
-    take_turns(connection)
-    _must_own(connection, generation)
+    must_own(writing, generation)
+    startable_now = startable(writing.connection, limits)
     return [
         record(writing, operation, Claimed(generation))
-        for operation in many(connection, startable(connection, limits))
+        for operation in many(writing.connection, startable_now)
     ]
 
 
@@ -214,14 +211,17 @@ def adopt(writing: Writing, generation: Generation) -> list[Operation]:
 
     Raises Fenced when another worker owns the book by now.
     """
-    take_turns(writing.connection)
-    _must_own(writing.connection, generation)
+    must_own(writing, generation)
     rows = writing.connection.execute(_LEFT_BEHIND, {"generation": generation})
     return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
 
 
-def _must_own(connection: Connection, generation: Generation) -> None:
-    owner = workers.latest(connection)
+def must_own(writing: Writing, generation: Generation) -> None:
+    """The fence before rows that are nobody's yet: those in the queue.
+
+    Raises Fenced when another worker owns the book by now.
+    """
+    owner = workers.latest(writing.connection)
     if owner is None or owner.generation != generation:
         raise Fenced(f"generation {generation} does not own the book")
 

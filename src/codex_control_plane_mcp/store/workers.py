@@ -7,7 +7,6 @@ from sqlalchemy import Connection, func, insert, select, update
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.engine import take_turns
 from codex_control_plane_mcp.store.schema import workers
 
 
@@ -26,7 +25,6 @@ class Worker:
 
 def enter(writing: Writing, worker_id: str, pid: int, version: str) -> Generation:
     """Become the owner. Whoever owned it before is fenced off from now on."""
-    take_turns(writing.connection)
     latest = writing.connection.scalar(select(func.max(workers.c.generation)))
     generation = Generation((latest or 0) + 1)
     writing.connection.execute(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from codex_control_plane_mcp.model.ids import InteractionId
+from codex_control_plane_mcp.model.ids import Generation, InteractionId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -86,6 +86,16 @@ class Case:
             heard=self.operation.turn_id is not None,
             also=lambda writing: self._close_everything(writing, facts[-1]),
         )
+
+    async def end_in_queue(self, generation: Generation) -> None:
+        """End it before anybody has taken it. It is nobody's yet, so what counts is who owns the
+        book."""
+
+        def also(writing: Writing) -> None:
+            operations.must_own(writing, generation)
+            self._close_everything(writing, Cancelled())
+
+        await self.record(Cancelled(), also=also)
 
     async def wishes(self) -> list[Wish]:
         """What doors want of this operation."""

@@ -200,11 +200,12 @@ class Questions:
     async def _decline_for_nobody(self, interaction_id: InteractionId) -> None:
         """Nobody answered in time. A person who answers at the same moment may still be first."""
         operation_id = self._case.operation.id
-        await self._case.book.write(
-            lambda writing: wishes.wish_answer(
-                writing, operation_id, interaction_id, {}, NOBODY_IN_TIME
-            )
-        )
+
+        def wish(writing: Writing) -> None:
+            wishes.wish_answer(writing, operation_id, interaction_id, {}, NOBODY_IN_TIME)
+
+        # Recorded with the operation: a worker who has been fenced off decides nothing.
+        await self._case.record(also=wish)
 
     # --- Ends -----------------------------------------------------------------------------------
 

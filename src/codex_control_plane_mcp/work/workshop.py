@@ -13,7 +13,7 @@ import anyio.abc
 
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
-from codex_control_plane_mcp.model.operation import Cancelled, Operation
+from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.bell import Subject
@@ -95,7 +95,7 @@ class Workshop:
             queue = await self._book.read(self._look)
             self.queued = queue.length
             for operation in queue.unwanted:
-                await Case(operation, self._book).end(Cancelled())
+                await Case(operation, self._book).end_in_queue(self._generation)
             if not queue.may_move:
                 return True
             started = await self._book.write(
