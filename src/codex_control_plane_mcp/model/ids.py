@@ -6,6 +6,7 @@ from typing import NewType
 from codex_control_plane_mcp.clock import Moment
 
 OperationId = NewType("OperationId", str)
+WorkflowId = NewType("WorkflowId", str)
 InteractionId = NewType("InteractionId", str)
 ProjectId = NewType("ProjectId", str)
 #: Codex's id of a conversation (`chat_id` of the public contract is the same).
@@ -23,6 +24,10 @@ NOBODY = Generation(0)
 
 def new_operation_id(at: Moment) -> OperationId:
     return OperationId(_sortable("op", at))
+
+
+def new_workflow_id(at: Moment) -> WorkflowId:
+    return WorkflowId(_sortable("wf", at))
 
 
 def new_interaction_id(at: Moment) -> InteractionId:

@@ -1,9 +1,9 @@
 """The life of an operation: every state, every fact that moves it, one table.
 
 Rule 1: a final state never changes.
-Rule 2: no state after `starting_turn` is reached without a turn that Codex has accepted.
-Rule 3: `completed` is reached only by Codex's own word that the turn completed, or, where a turn is
-only steered, that it took the words.
+Rule 2: no turn runs, and none has ended, that Codex has not accepted.
+Rule 3: `completed` is reached only by Codex's own word that the turn completed, or, where no turn
+of its own is asked for (steering, a bare fork, archiving), that it did what it was told.
 
 The table at the end is the only place that says which fact may follow which state. The store
 applies it, the documents draw it, the database repeats its end states as a CHECK.
@@ -21,6 +21,7 @@ from codex_control_plane_mcp.model.ids import (
     OperationId,
     ThreadId,
     TurnId,
+    WorkflowId,
     new_client_message_id,
 )
 from codex_control_plane_mcp.model.request import TaskRequest
@@ -94,13 +95,24 @@ class Plan:
     markdown: str
 
 
+class StructuredStatus(StrEnum):
+    """How a report goes with the output schema that was asked for."""
+
+    VALID = "valid"
+    #: JSON, but not of the schema.
+    INVALID = "invalid"
+    NOT_JSON = "not_json"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What Codex said at the end of the turn, to the letter (secrets masked)."""
 
     text: str
-    turn_id: TurnId
+    #: None where there was no turn.
+    turn_id: TurnId | None
     plan: Plan | None = None
+    structured: StructuredStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,8 @@ class Operation:
     priority: str
     created_at: Moment
     updated_at: Moment
+    resource_keys: tuple[str, ...] = ()
+    workflow_id: WorkflowId | None = None
     status: Status = Status.QUEUED
     started_at: Moment | None = None
     completed_at: Moment | None = None
@@ -234,6 +248,13 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """Codex did what was asked, and no turn was needed for it."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     trouble: Trouble
 
@@ -267,6 +288,7 @@ Fact: TypeAlias = (
     | UserInputAwaited
     | Resumed
     | Completed
+    | Done
     | Failed
     | Interrupted
     | Cancelled
@@ -291,6 +313,7 @@ TRANSITIONS: Final[dict[type[Fact], tuple[frozenset[Status], Status | None]]] = 
     UserInputAwaited: (WITH_TURN, Status.WAITING_FOR_USER_INPUT),
     Resumed: (WITH_TURN, Status.RUNNING),
     Completed: (WITH_TURN, Status.COMPLETED),
+    Done: (STARTING, Status.COMPLETED),
     Failed: (QUEUED | ACTIVE, Status.FAILED),
     Interrupted: (WITH_TURN, Status.INTERRUPTED),
     Cancelled: (QUEUED | STARTING, Status.CANCELLED),
@@ -334,7 +357,7 @@ def _with_fields(operation: Operation, fact: Fact, at: Moment) -> Operation:
             return replace(operation, turn_id=turn_id, heard_at=at)
         case OwnerChanged(app_server_id):
             return replace(operation, app_server_id=app_server_id)
-        case Completed(report):
+        case Completed(report) | Done(report):
             return replace(operation, report=report)
         case Failed(trouble) | Interrupted(trouble) | Lost(trouble):
             return replace(operation, trouble=trouble)
@@ -372,7 +395,7 @@ def sentence(fact: Fact) -> str:
             return "Codex waits for an answer."
         case Resumed():
             return "Codex goes on."
-        case Completed():
+        case Completed() | Done():
             return "Completed."
         case Failed(trouble) | Lost(trouble):
             return f"{trouble.code}: {trouble.message}"

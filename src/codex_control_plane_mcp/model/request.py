@@ -3,11 +3,13 @@
 import hashlib
 import json
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId, WorkflowId
+from codex_control_plane_mcp.model.plain import from_plain, to_plain
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 
 #: The longest message Codex is given, in characters.
@@ -19,7 +21,13 @@ class OperationType(StrEnum):
 
     START_CHAT = "start_chat"
     SEND_MESSAGE = "send_message"
+    EXECUTE_PLAN = "execute_plan"
     STEER_TURN = "steer_turn"
+    FORK_THREAD = "fork_thread"
+    REVIEW = "review"
+    COMPACT_THREAD = "compact_thread"
+    ARCHIVE_THREAD = "archive_thread"
+    UNARCHIVE_THREAD = "unarchive_thread"
 
 
 class CollaborationMode(StrEnum):
@@ -43,6 +51,9 @@ class DedupPolicy(StrEnum):
     IDEMPOTENCY_ONLY = "idempotency_only"
 
 
+# --- Parts of a request --------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
     """How a turn runs. `None` leaves the choice to Codex."""
@@ -52,6 +63,78 @@ class TurnOptions:
     model: str | None = None
     effort: str | None = None
     collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
+    #: The JSON schema that the final answer must have.
+    output_schema: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """A picture on this machine: an absolute path, checked when the task was taken in."""
+
+    type: Literal["local_image"] = field(default="local_image", init=False)
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """A picture that the model's provider fetches."""
+
+    type: Literal["image_url"] = field(default="image_url", init=False)
+    url: str
+
+
+Attachment: TypeAlias = LocalImage | RemoteImage
+
+
+class GoalCompletion(StrEnum):
+    """What becomes of a goal when its operation ends."""
+
+    CLEAR = "clear"
+    SET_COMPLETE = "set_complete"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What Codex shall reach by itself, turn after turn, until its tokens are used."""
+
+    objective: str
+    token_budget: int | None = None
+    completion_action: GoalCompletion = GoalCompletion.CLEAR
+    #: The objective to complete it with, where it shall be another one.
+    completion_objective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UncommittedChanges:
+    type: Literal["uncommitted_changes"] = field(default="uncommitted_changes", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseBranch:
+    type: Literal["base_branch"] = field(default="base_branch", init=False)
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    type: Literal["commit"] = field(default="commit", init=False)
+    sha: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomTarget:
+    type: Literal["custom"] = field(default="custom", init=False)
+    instructions: str
+
+
+#: What a review looks at.
+ReviewTarget: TypeAlias = UncommittedChanges | BaseBranch | Commit | CustomTarget
+
+
+# --- Requests ------------------------------------------------------------------------------------
+# Each has a folder, a project, and a `message`: what people read to know which one it is.
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +148,9 @@ class StartChat:
     options: TurnOptions
     title: str | None = None
     ephemeral: bool = False
+    attachments: tuple[Attachment, ...] = ()
+    #: Work in a git worktree of its own instead of `cwd` itself.
+    worktree: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +165,25 @@ class SendMessage:
     cwd: str
     project_id: ProjectId
     options: TurnOptions
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutePlan:
+    """Have a plan carried out in the thread in which it was made."""
+
+    type: Literal[OperationType.EXECUTE_PLAN] = field(
+        default=OperationType.EXECUTE_PLAN, init=False
+    )
+    message: str
+    thread_id: ThreadId
+    cwd: str
+    project_id: ProjectId
+    options: TurnOptions
+    attachments: tuple[Attachment, ...] = ()
+    #: Which plan, as `plan_hash` names it.
+    plan_hash: str | None = None
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +196,106 @@ class SteerTurn:
     expected_turn_id: TurnId
     cwd: str
     project_id: ProjectId
+    attachments: tuple[Attachment, ...] = ()
 
 
-TaskRequest: TypeAlias = StartChat | SendMessage | SteerTurn
+@dataclass(frozen=True, slots=True)
+class ForkThread:
+    """A new thread with the history of another, and a first message if there is one."""
+
+    type: Literal[OperationType.FORK_THREAD] = field(default=OperationType.FORK_THREAD, init=False)
+    source_thread_id: ThreadId
+    cwd: str
+    project_id: ProjectId
+    options: TurnOptions
+    #: "": only the fork is wanted.
+    message: str = ""
+    title: str | None = None
+    ephemeral: bool = False
+    attachments: tuple[Attachment, ...] = ()
+    #: The last turn to take over; `None`: all.
+    last_turn_id: TurnId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A code review: in a thread (`thread_id`), in a fork of one (`source_thread_id`), or in a new
+    thread of its own."""
+
+    type: Literal[OperationType.REVIEW] = field(default=OperationType.REVIEW, init=False)
+    target: ReviewTarget
+    cwd: str
+    project_id: ProjectId
+    options: TurnOptions
+    thread_id: ThreadId | None = None
+    source_thread_id: ThreadId | None = None
+
+    @property
+    def message(self) -> str:
+        match self.target:
+            case UncommittedChanges():
+                return "Review the uncommitted changes."
+            case BaseBranch(branch=branch):
+                return f"Review the changes against {branch}."
+            case Commit(sha=sha):
+                return f"Review commit {sha}."
+            case CustomTarget(instructions=instructions):
+                return instructions
+
+
+@dataclass(frozen=True, slots=True)
+class CompactThread:
+    """Have Codex sum up a thread, so that less of it is sent to the model."""
+
+    type: Literal[OperationType.COMPACT_THREAD] = field(
+        default=OperationType.COMPACT_THREAD, init=False
+    )
+    thread_id: ThreadId
+    cwd: str
+    project_id: ProjectId
+
+    @property
+    def message(self) -> str:
+        return "Compact the thread."
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveThread:
+    """Put a thread away."""
+
+    type: Literal[OperationType.ARCHIVE_THREAD] = field(
+        default=OperationType.ARCHIVE_THREAD, init=False
+    )
+    thread_id: ThreadId
+    cwd: str
+    project_id: ProjectId
+
+    @property
+    def message(self) -> str:
+        return "Archive the thread."
+
+
+@dataclass(frozen=True, slots=True)
+class UnarchiveThread:
+    """Bring a thread back."""
+
+    type: Literal[OperationType.UNARCHIVE_THREAD] = field(
+        default=OperationType.UNARCHIVE_THREAD, init=False
+    )
+    thread_id: ThreadId
+    cwd: str
+    project_id: ProjectId
+
+    @property
+    def message(self) -> str:
+        return "Bring the thread back."
+
+
+#: Those that ask the model something in words.
+PromptRequest: TypeAlias = StartChat | SendMessage | ExecutePlan | ForkThread
 #: Those that have a turn of their own.
-TurnRequest: TypeAlias = StartChat | SendMessage
+TurnRequest: TypeAlias = PromptRequest | Review | CompactThread
+TaskRequest: TypeAlias = TurnRequest | SteerTurn | ArchiveThread | UnarchiveThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,33 +307,16 @@ class Submission:
     agent_id: str | None = None
     priority: Priority = Priority.NORMAL
     dedup_policy: DedupPolicy = DedupPolicy.ACTIVE_PROMPT_GUARD
+    #: What of the project it works on, as paths: `src` excludes `src/api`, "" everything.
+    resource_keys: tuple[str, ...] = ()
+    #: The workflow that it is a step of.
+    workflow_id: WorkflowId | None = None
 
 
 def request_to_json(request: TaskRequest) -> dict[str, object]:
     """`request` as JSON data; `request_from_json` reads it back."""
-    shared: dict[str, object] = {
-        "type": request.type.value,
-        "message": request.message,
-        "cwd": request.cwd,
-        "project_id": request.project_id,
-    }
-    match request:
-        case StartChat():
-            return shared | {
-                "title": request.title,
-                "ephemeral": request.ephemeral,
-                "options": _options_to_json(request.options),
-            }
-        case SendMessage():
-            return shared | {
-                "thread_id": request.thread_id,
-                "options": _options_to_json(request.options),
-            }
-        case SteerTurn():
-            return shared | {
-                "thread_id": request.thread_id,
-                "expected_turn_id": request.expected_turn_id,
-            }
+    data: dict[str, object] = to_plain(request)
+    return data
 
 
 def request_from_json(data: dict[str, object]) -> TaskRequest:
@@ -141,65 +324,16 @@ def request_from_json(data: dict[str, object]) -> TaskRequest:
 
     Raises KeyError, TypeError or ValueError for anything else.
     """
-    message, cwd = str(data["message"]), str(data["cwd"])
-    project_id = ProjectId(str(data["project_id"]))
-    match OperationType(str(data["type"])):
-        case OperationType.START_CHAT:
-            title = data["title"]
-            return StartChat(
-                message=message,
-                cwd=cwd,
-                project_id=project_id,
-                options=_options_from_json(data["options"]),
-                title=None if title is None else str(title),
-                ephemeral=data["ephemeral"] is True,
-            )
-        case OperationType.SEND_MESSAGE:
-            return SendMessage(
-                message=message,
-                thread_id=ThreadId(str(data["thread_id"])),
-                cwd=cwd,
-                project_id=project_id,
-                options=_options_from_json(data["options"]),
-            )
-        case OperationType.STEER_TURN:
-            return SteerTurn(
-                message=message,
-                thread_id=ThreadId(str(data["thread_id"])),
-                expected_turn_id=TurnId(str(data["expected_turn_id"])),
-                cwd=cwd,
-                project_id=project_id,
-            )
-
-
-def _options_to_json(options: TurnOptions) -> dict[str, object]:
-    return {
-        "sandbox": options.sandbox.value,
-        "approval_policy": options.approval_policy.value,
-        "model": options.model,
-        "effort": options.effort,
-        "collaboration_mode": options.collaboration_mode.value,
-    }
-
-
-def _options_from_json(data: object) -> TurnOptions:
-    if not isinstance(data, dict):
-        raise TypeError("options must be an object")
-    return TurnOptions(
-        sandbox=Sandbox(data["sandbox"]),
-        approval_policy=ApprovalPolicy(data["approval_policy"]),
-        model=data["model"],
-        effort=data["effort"],
-        collaboration_mode=CollaborationMode(data["collaboration_mode"]),
-    )
+    request: TaskRequest = from_plain(TaskRequest, data)
+    return request
 
 
 def sandbox_of(request: TaskRequest) -> Sandbox:
-    """The sandbox a request asks for. Steering leaves the turn's own as it is."""
+    """The sandbox a request asks for; the safest for those that touch no file."""
     match request:
-        case StartChat() | SendMessage():
+        case StartChat() | SendMessage() | ExecutePlan() | ForkThread() | Review():
             return request.options.sandbox
-        case SteerTurn():
+        case SteerTurn() | CompactThread() | ArchiveThread() | UnarchiveThread():
             return Sandbox.READ_ONLY
 
 
@@ -211,20 +345,30 @@ def payload_hash(submission: Submission) -> str:
             "agent_id": submission.agent_id,
             "priority": submission.priority.value,
             "dedup_policy": submission.dedup_policy.value,
+            "resource_keys": submission.resource_keys,
+            "workflow_id": submission.workflow_id,
         }
     )
 
 
 def prompt_key(submission: Submission) -> str | None:
     """Equal for prompts that are the same: same project, same text once Unicode form, white space
-    and case are set aside. Similar is not the same: one other character gives another key.
+    and case are set aside, same attachments. Similar is not the same: one other character gives
+    another key.
 
-    `None` when the caller wants no such guard, and for steering, which starts no work.
+    `None` when the caller wants no such guard, and for what asks the model nothing.
     """
     request = submission.request
-    if submission.dedup_policy is DedupPolicy.IDEMPOTENCY_ONLY or isinstance(request, SteerTurn):
+    if submission.dedup_policy is DedupPolicy.IDEMPOTENCY_ONLY:
         return None
-    return _digest([request.project_id, normalised(request.message)])
+    match request:
+        case StartChat() | SendMessage() | ExecutePlan() | ForkThread() if request.message:
+            attached = [to_plain(one) for one in request.attachments]
+            return _digest([request.project_id, normalised(request.message), attached])
+        case Review():
+            return _digest([request.project_id, to_plain(request.target)])
+        case _:
+            return None
 
 
 def normalised(text: str) -> str:

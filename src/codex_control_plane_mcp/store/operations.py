@@ -38,6 +38,7 @@ from codex_control_plane_mcp.model.ids import (
     ProjectId,
     ThreadId,
     TurnId,
+    WorkflowId,
 )
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -50,6 +51,7 @@ from codex_control_plane_mcp.model.operation import (
     Policy,
     Report,
     Status,
+    StructuredStatus,
     TokenUsage,
     Trouble,
     apply,
@@ -101,6 +103,8 @@ def insert_operation(
         priority=submission.priority.value,
         created_at=writing.now,
         updated_at=writing.now,
+        resource_keys=submission.resource_keys,
+        workflow_id=submission.workflow_id,
         thread_id=getattr(request, "thread_id", None),
         last_seq=1,
         status_seq=1,
@@ -561,6 +565,8 @@ def _columns(operation: Operation) -> dict[str, object]:
         "id": operation.id,
         "client_request_id": operation.client_request_id,
         "agent_id": operation.agent_id,
+        "resource_keys": json.dumps(operation.resource_keys),
+        "workflow_id": operation.workflow_id,
         "priority": operation.priority,
         "status": operation.status.value,
         "created_at": operation.created_at,
@@ -578,6 +584,7 @@ def _columns(operation: Operation) -> dict[str, object]:
         "report_turn_id": report and report.turn_id,
         "plan_item_id": plan and plan.item_id,
         "plan_markdown": plan and plan.markdown,
+        "structured_status": report and report.structured,
         "trouble_code": trouble and trouble.code,
         "trouble_message": trouble and trouble.message,
         "token_usage": _dumped(operation.token_usage),
@@ -595,6 +602,8 @@ def _operation(row: _Row) -> Operation:
         client_request_id=row.client_request_id,
         agent_id=row.agent_id,
         priority=row.priority,
+        resource_keys=tuple(json.loads(row.resource_keys)),
+        workflow_id=WorkflowId(row.workflow_id) if row.workflow_id else None,
         created_at=row.created_at,
         updated_at=row.updated_at,
         status=_STATUSES[row.status],
@@ -621,7 +630,8 @@ def _report(row: _Row) -> Report | None:
     if row.report_text is None:
         return None
     plan = None if row.plan_item_id is None else Plan(row.plan_item_id, row.plan_markdown)
-    return Report(row.report_text, row.report_turn_id, plan)
+    structured = StructuredStatus(row.structured_status) if row.structured_status else None
+    return Report(row.report_text, row.report_turn_id, plan, structured)
 
 
 def _intent(row: _Row) -> Intent | None:

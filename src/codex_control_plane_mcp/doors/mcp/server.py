@@ -24,7 +24,8 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.shape import as_json
-from codex_control_plane_mcp.doors.mcp.tools import BY_NAME, SERVER_NAME, Shown, definitions
+from codex_control_plane_mcp.doors.mcp.tool import Shown
+from codex_control_plane_mcp.doors.mcp.tools import BY_NAME, SERVER_NAME, definitions
 from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, StateBusy
 from codex_control_plane_mcp.redact import redact_json
 

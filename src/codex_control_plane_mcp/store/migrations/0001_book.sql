@@ -11,6 +11,8 @@ CREATE TABLE operations (
     project_id          TEXT NOT NULL,
     cwd                 TEXT NOT NULL,
     agent_id            TEXT,
+    resource_keys       TEXT NOT NULL,
+    workflow_id         TEXT,
     priority            TEXT NOT NULL CHECK (priority IN ('low', 'normal', 'high')),
     sandbox             TEXT NOT NULL,
     status              TEXT NOT NULL CHECK (status IN (
@@ -32,6 +34,7 @@ CREATE TABLE operations (
     report_turn_id      TEXT,
     plan_item_id        TEXT,
     plan_markdown       TEXT,
+    structured_status   TEXT,
     trouble_code        TEXT,
     trouble_message     TEXT,
     token_usage         TEXT,
@@ -45,7 +48,9 @@ CREATE TABLE operations (
         'completed', 'failed', 'interrupted', 'cancelled', 'unknown_after_app_server_exit'))),
     -- Nobody runs a turn that Codex has not accepted.
     CHECK (turn_id IS NOT NULL OR status NOT IN (
-        'running', 'waiting_for_approval', 'waiting_for_user_input', 'completed', 'interrupted')),
+        'running', 'waiting_for_approval', 'waiting_for_user_input', 'interrupted')),
+    CHECK (turn_id IS NOT NULL OR status <> 'completed' OR type IN (
+        'fork_thread', 'archive_thread', 'unarchive_thread')),
     -- A turn is asked for only with the intent on record.
     CHECK (turn_id IS NULL OR intent_message_id IS NOT NULL),
     -- A completed operation has its report.
@@ -64,6 +69,8 @@ CREATE INDEX operations_unfinished ON operations (status, created_at)
     WHERE completed_at IS NULL;
 CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
 CREATE INDEX operations_by_project ON operations (project_id, created_at);
+CREATE INDEX operations_by_workflow ON operations (workflow_id, created_at)
+    WHERE workflow_id IS NOT NULL;
 CREATE INDEX operations_newest ON operations (updated_at);
 
 CREATE TABLE journal (

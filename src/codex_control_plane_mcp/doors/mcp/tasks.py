@@ -1,0 +1,218 @@
+"""The tools that every orchestrator needs: submit, look, wait, answer, stop."""
+
+from typing import Any
+
+from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.desk import Desk, Projects
+from codex_control_plane_mcp.desk.interactions import Given, Page, cursor_behind
+from codex_control_plane_mcp.desk.interrupt import Turn
+from codex_control_plane_mcp.desk.status import Look
+from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.doors.mcp import arguments as args
+from codex_control_plane_mcp.doors.mcp.arguments import given
+from codex_control_plane_mcp.doors.mcp.fit import (
+    Json,
+    Shorten,
+    cut_report,
+    drop_first,
+    drop_last,
+)
+from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
+from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.model.ids import InteractionId, OperationId, ThreadId, TurnId
+from codex_control_plane_mcp.store.interactions import Search
+
+
+async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
+    if wanted.chat_id and wanted.thread_id and wanted.chat_id != wanted.thread_id:
+        raise InvalidArgument(
+            "chat_id and thread_id are the same thing and differ here; give one", field="chat_id"
+        )
+    task = Task(
+        operation_type=wanted.operation_type,
+        message=wanted.message,
+        project=wanted.project_id,
+        thread_id=wanted.thread_id or wanted.chat_id,
+        **given(
+            wanted,
+            "client_request_id",
+            "cwd",
+            "expected_turn_id",
+            "collaboration_mode",
+            "title",
+            "model",
+            "sandbox",
+            "approval_policy",
+            "agent_id",
+            "priority",
+            "dedup_policy",
+            "ephemeral",
+        ),
+    )
+    return Shown((await desk.submit(task),), _STATUS_RULES)
+
+
+async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Shown:
+    look = Look(
+        operation_id=OperationId(wanted.operation_id),
+        **given(
+            wanted,
+            "after_seq",
+            "last_messages",
+            "message_max_chars",
+            "progress_events",
+            "progress_max_chars",
+            "report_offset",
+        ),
+    )
+    shown = await desk.status(look, wanted.wait_seconds or 0)
+    if wanted.after_seq is None:
+        return Shown((shown,), _STATUS_RULES)
+    # Whoever follows the events by their numbers must not lose one: the newest are for next time.
+    return Shown((shown,), (drop_first("latestMessages"), _events_for_later, *_STATUS_RULES[2:]))
+
+
+def _point_behind_last(result: Json, left: int) -> None:
+    result["nextAfterSeq"] = result["progressEvents"][left - 1]["seq"]
+
+
+_events_for_later = drop_last("progressEvents", then=_point_behind_last)
+_STATUS_RULES: tuple[Shorten, ...] = (
+    drop_first("progressEvents"),
+    drop_first("latestMessages"),
+    cut_report,
+)
+
+
+async def _wait(desk: Desk, wanted: args.Wait, _by: str) -> Shown:
+    ids = [OperationId(id_) for id_ in wanted.operation_ids]
+    return Shown((await desk.wait(ids, wanted.wait_seconds or 0, wanted.cursor),))
+
+
+async def _interactions(desk: Desk, wanted: args.ListPendingInteractions, _by: str) -> Shown:
+    search = Search(**given(wanted, "status", "operation_id", "thread_id", "turn_id"))
+    found = await desk.interactions(Page(search, **given(wanted, "limit", "cursor")))
+
+    def go_on(result: Json, left: int) -> None:
+        result["nextCursor"] = cursor_behind(found.interactions[left - 1])
+
+    return Shown((found,), (drop_last("interactions", then=go_on),))
+
+
+async def _answer(desk: Desk, wanted: args.AnswerPendingInteraction, by: str) -> Shown:
+    answer = given(wanted, "answers", "action", "content", "permissions", "scope")
+    if wanted.decision is not None and wanted.decision_payload is not None:
+        raise InvalidArgument("give decision or decision_payload, not both", field="decision")
+    if (decision := wanted.decision or wanted.decision_payload) is not None:
+        # Some callers wrap it once more, as Codex's own answer does.
+        match decision:
+            case {"decision": inner, **others} if not others:
+                answer["decision"] = inner
+            case _:
+                answer["decision"] = decision
+    if not answer:
+        raise InvalidArgument(
+            "give an answer: decision, answers, action or permissions", field="decision"
+        )
+    receipt = await desk.answer(Given(InteractionId(wanted.interaction_id), answer, by))
+    return Shown((receipt,))
+
+
+async def _interrupt(desk: Desk, wanted: args.InterruptTurn, by: str) -> Shown:
+    match wanted.operation_id, wanted.thread_id, wanted.turn_id:
+        case str(operation_id), None, None:
+            target: OperationId | Turn = OperationId(operation_id)
+        case None, str(thread_id), str(turn_id):
+            target = Turn(ThreadId(thread_id), TurnId(turn_id))
+        case _:
+            raise InvalidArgument(
+                "give operation_id, or thread_id and turn_id", field="operation_id"
+            )
+    return Shown((await desk.interrupt(target, by),))
+
+
+async def _projects(desk: Desk, wanted: args.ListProjects, _by: str) -> Shown:
+    found = await desk.projects(
+        Projects(
+            below=tuple(wanted.roots or ()),
+            with_source=wanted.include_private_details or False,
+            **given(wanted, "limit"),
+        )
+    )
+    return Shown((found,), (drop_last("projects"),))
+
+
+#: Submitting only adds to a queue: what Codex may then do there is bounded by the sandbox and by
+#: its questions to people. Answering one of those may let anything run, so that it is a person's.
+TOOLS: tuple[Tool[Any], ...] = (
+    Tool(
+        "codex_submit_task",
+        "Hand a task to Codex; returns at once with operationId. start_chat: new thread in "
+        "project_id or cwd. send_message: go on in thread_id. Then codex_wait.",
+        args.SubmitTask,
+        (views.OperationView,),
+        Hints(),
+        _submit,
+        keyed=True,
+    ),
+    Tool(
+        "codex_get_operation_status",
+        "How a task stands: status, progress, questions, finalReport. wait_seconds up to 45 "
+        "returns at the next change. Final: completed, failed, interrupted, cancelled, "
+        "unknown_after_app_server_exit (not a success).",
+        args.GetOperationStatus,
+        (views.OperationView,),
+        READS,
+        _status,
+        depth=2,
+        repeatable=True,
+    ),
+    Tool(
+        "codex_wait",
+        "Wait for the first of several tasks to change. Call again with cursor for the next one.",
+        args.Wait,
+        (views.WaitView,),
+        READS,
+        _wait,
+        depth=2,
+        repeatable=True,
+    ),
+    Tool(
+        "codex_list_pending_interactions",
+        "What Codex asks people: approvals, permissions, questions, forms.",
+        args.ListPendingInteractions,
+        (views.InteractionList,),
+        READS,
+        _interactions,
+        depth=2,
+        repeatable=True,
+    ),
+    Tool(
+        "codex_answer_pending_interaction",
+        "Answer what Codex asks. An approval can let a command run: show command, cwd, reason and "
+        "riskSummary to the person who decides first. The first answer counts.",
+        args.AnswerPendingInteraction,
+        (views.AnswerReceipt,),
+        Hints(destructive=True, idempotent=True),
+        _answer,
+    ),
+    Tool(
+        "codex_interrupt_turn",
+        "Stop a task, by operation_id or by thread_id and turn_id. What was done stays.",
+        args.InterruptTurn,
+        (views.InterruptReceipt,),
+        Hints(idempotent=True),
+        _interrupt,
+        repeatable=True,
+    ),
+    Tool(
+        "codex_list_projects",
+        "Folders that tasks can be sent to.",
+        args.ListProjects,
+        (views.ProjectList,),
+        READS,
+        _projects,
+        depth=2,
+        repeatable=True,
+    ),
+)

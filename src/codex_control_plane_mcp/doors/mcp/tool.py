@@ -1,0 +1,52 @@
+"""What a tool is: its name, what it says, takes, shows and may do."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.mcp.arguments import Arguments
+from codex_control_plane_mcp.doors.mcp.fit import Shorten
+
+A = TypeVar("A", bound=Arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a tool found: views side by side, and how to shorten them if they are too long."""
+
+    views: tuple[object, ...]
+    rules: Sequence[Shorten] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a client may rely on when it decides whether to ask its person first.
+
+    Codex asks for everything that is destructive, and for what is neither read-only nor confined
+    to this machine's state.
+    """
+
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = False
+
+
+READS = Hints(read_only=True, idempotent=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Generic[A]):
+    name: str
+    description: str
+    arguments: type[A]
+    shows: tuple[type, ...]
+    hints: Hints
+    call: Callable[[Desk, A, str], Awaitable[Shown]]
+    #: How deep its output schema is spelled out.
+    depth: int = 1
+    #: May be sent again when its answer was lost.
+    repeatable: bool = False
+    #: May be sent again when it bears a `client_request_id`.
+    keyed: bool = False
