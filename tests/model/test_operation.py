@@ -18,7 +18,9 @@ from codex_control_plane_mcp.model.operation import (
     Cancelled,
     Completed,
     Fact,
+    Failed,
     IllegalTransition,
+    Interrupted,
     Status,
     ThreadLost,
     TurnAccepted,
@@ -47,9 +49,9 @@ any_status = st.sampled_from(Status)
 #: What may happen, said a second time and the other way round: by state.
 EXPECTED = {
     Status.QUEUED: "Cancelled Claimed Failed",
-    Status.STARTING_THREAD: "Adopted Cancelled Failed OwnerChanged ThreadBound",
+    Status.STARTING_THREAD: "Adopted Cancelled Done Failed OwnerChanged ThreadBound",
     Status.STARTING_TURN: (
-        "Adopted Cancelled Failed Lost OwnerChanged ThreadLost TurnAccepted TurnIntended"
+        "Adopted Cancelled Done Failed Lost OwnerChanged ThreadLost TurnAccepted TurnIntended"
     ),
     Status.RUNNING: (
         "Adopted ApprovalAwaited Completed Failed Interrupted Lost OwnerChanged Resumed "
@@ -213,8 +215,8 @@ def test_sentences_tell_one_fact_from_another() -> None:
 
 
 def test_a_sentence_says_why_it_ended() -> None:
-    assert "It took too long." in sentence(FACTS[11])
-    assert "It took too long." in sentence(FACTS[13])
+    assert "It took too long." in sentence(Failed(TROUBLE))
+    assert "It took too long." in sentence(Interrupted(TROUBLE))
     assert sentence(replace(ACCEPTED, evidence="found in the thread")) == (
         "Codex runs turn turn-1 (found in the thread)."
     )

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import get_args
 
 import pytest
@@ -12,16 +12,30 @@ from hypothesis import strategies as st
 from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
+    ArchiveThread,
+    BaseBranch,
     CollaborationMode,
+    Commit,
+    CompactThread,
+    CustomTarget,
     DedupPolicy,
+    ExecutePlan,
+    ForkThread,
+    Goal,
+    GoalCompletion,
+    LocalImage,
     OperationType,
     Priority,
+    RemoteImage,
+    Review,
     SendMessage,
     StartChat,
     SteerTurn,
     Submission,
     TaskRequest,
     TurnOptions,
+    UnarchiveThread,
+    UncommittedChanges,
     normalised,
     payload_hash,
     prompt_key,
@@ -40,6 +54,21 @@ options = st.builds(
     model=maybe,
     effort=maybe,
     collaboration_mode=st.sampled_from(CollaborationMode),
+    output_schema=st.none() | st.dictionaries(texts, texts),
+)
+images = st.lists(texts.map(LocalImage) | texts.map(RemoteImage), max_size=2).map(tuple)
+goals = st.builds(
+    Goal,
+    objective=texts,
+    token_budget=st.none() | st.integers(1),
+    completion_action=st.sampled_from(GoalCompletion),
+    completion_objective=maybe,
+)
+targets = (
+    st.builds(UncommittedChanges)
+    | texts.map(BaseBranch)
+    | st.builds(Commit, sha=texts, title=maybe)
+    | texts.map(CustomTarget)
 )
 projects = texts.map(ProjectId)
 start_chats = st.builds(
@@ -50,6 +79,8 @@ start_chats = st.builds(
     options=options,
     title=maybe,
     ephemeral=st.booleans(),
+    attachments=images,
+    worktree=st.booleans(),
 )
 send_messages = st.builds(
     SendMessage,
@@ -67,7 +98,42 @@ steerings = st.builds(
     cwd=texts,
     project_id=projects,
 )
-requests: st.SearchStrategy[TaskRequest] = start_chats | send_messages | steerings
+threads = texts.map(ThreadId)
+place = {"cwd": texts, "project_id": projects}
+requests: st.SearchStrategy[TaskRequest] = st.one_of(
+    start_chats,
+    send_messages,
+    steerings,
+    st.builds(
+        ExecutePlan,
+        message=texts,
+        thread_id=threads,
+        options=options,
+        plan_hash=maybe,
+        goal=st.none() | goals,
+        **place,
+    ),
+    st.builds(
+        ForkThread,
+        message=st.text(),
+        source_thread_id=threads,
+        options=options,
+        title=maybe,
+        last_turn_id=st.none() | texts.map(TurnId),
+        **place,
+    ),
+    st.builds(
+        Review,
+        target=targets,
+        options=options,
+        thread_id=st.none() | threads,
+        source_thread_id=st.none() | threads,
+        **place,
+    ),
+    st.builds(CompactThread, thread_id=threads, **place),
+    st.builds(ArchiveThread, thread_id=threads, **place),
+    st.builds(UnarchiveThread, thread_id=threads, **place),
+)
 
 CHAT = StartChat(
     message="Fix the roof.", cwd="/work/house", project_id=ProjectId("house"), options=SAFE
@@ -86,7 +152,26 @@ STEERING = SteerTurn(
     cwd="/work/house",
     project_id=ProjectId("house"),
 )
-EACH = (CHAT, MESSAGE, STEERING)
+PLAN = ExecutePlan("Do it.", ThreadId("t1"), "/work/house", ProjectId("house"), SAFE)
+FORK = ForkThread(ThreadId("t1"), "/work/house", ProjectId("house"), SAFE)
+REVIEW = Review(Commit("abc"), "/work/house", ProjectId("house"), SAFE)
+COMPACTION = CompactThread(ThreadId("t1"), "/work/house", ProjectId("house"))
+EACH: tuple[TaskRequest, ...] = (
+    CHAT,
+    MESSAGE,
+    STEERING,
+    PLAN,
+    FORK,
+    REVIEW,
+    COMPACTION,
+    ArchiveThread(ThreadId("t1"), "/work/house", ProjectId("house")),
+    UnarchiveThread(ThreadId("t1"), "/work/house", ProjectId("house")),
+)
+
+
+def later_parts(request: TaskRequest) -> set[str]:
+    """Parts that what an earlier release wrote may not have."""
+    return {one.name for one in fields(request) if one.init and one.default is not MISSING}
 
 
 def key(message: str, project: str = "house") -> str | None:
@@ -106,7 +191,7 @@ def test_a_request_reads_back_equal_from_json_text(request_: TaskRequest) -> Non
 @pytest.mark.parametrize("request_", EACH, ids=lambda request: request.type)
 def test_a_request_with_a_part_missing_or_wrong_is_an_error(request_: TaskRequest) -> None:
     whole = request_to_json(request_)
-    for name in whole:
+    for name in whole.keys() - later_parts(request_):
         with pytest.raises(KeyError):
             request_from_json({key: value for key, value in whole.items() if key != name})
     wrong: list[dict[str, object]] = [{"type": "dance"}, {"type": None}]
@@ -136,8 +221,19 @@ def test_the_same_payload_has_the_same_hash(request_: TaskRequest) -> None:
     assert payload_hash(Submission(request_)) == payload_hash(Submission(again))
 
 
+def test_what_an_earlier_release_wrote_can_be_read() -> None:
+    whole = request_to_json(CHAT)
+    former = {name: value for name, value in whole.items() if name not in later_parts(CHAT)}
+    assert request_from_json(former) == CHAT
+
+
 def test_every_part_of_a_payload_tells_it_from_another() -> None:
     variations = [
+        Submission(CHAT, resource_keys=("src",)),
+        Submission(REVIEW),
+        Submission(replace(REVIEW, target=UncommittedChanges())),
+        Submission(replace(CHAT, attachments=(LocalImage("/work/roof.png"),))),
+        Submission(replace(CHAT, options=replace(SAFE, output_schema={"type": "object"}))),
         Submission(CHAT),
         Submission(MESSAGE),
         Submission(STEERING),
@@ -214,6 +310,19 @@ def test_the_same_words_in_another_project_are_another_prompt() -> None:
 def test_how_the_turn_runs_does_not_make_another_prompt() -> None:
     eager = replace(CHAT, options=replace(SAFE, model="gpt"), cwd="/else", title="Roof")
     assert prompt_key(Submission(eager)) == prompt_key(Submission(MESSAGE)) == key(CHAT.message)
+
+
+def test_other_attachments_make_another_prompt() -> None:
+    pictured = replace(CHAT, attachments=(LocalImage("/work/roof.png"),))
+    assert prompt_key(Submission(pictured)) != prompt_key(Submission(CHAT))
+
+
+def test_two_reviews_of_the_same_are_the_same_prompt_and_a_bare_fork_is_none() -> None:
+    assert prompt_key(Submission(REVIEW)) == prompt_key(
+        Submission(replace(REVIEW, thread_id=ThreadId("t1")))
+    )
+    assert prompt_key(Submission(FORK)) is None
+    assert prompt_key(Submission(COMPACTION)) is None
 
 
 def test_whoever_wants_no_guard_has_no_key() -> None:

@@ -28,6 +28,7 @@ from codex_control_plane_mcp.model.request import (
     SendMessage,
     StartChat,
     Submission,
+    TaskRequest,
     TurnOptions,
 )
 from codex_control_plane_mcp.model.schedule import Limits
@@ -141,6 +142,10 @@ class House:
             if thread_id is None
             else SendMessage(message, ThreadId(thread_id), self.cwd, project_id, options)
         )
+        return await self.enter(request)
+
+    async def enter(self, request: TaskRequest) -> "Task":
+        """Put a request of any kind into the queue."""
         submission = Submission(request, dedup_policy=DedupPolicy.IDEMPOTENCY_ONLY)
         operation = await self.book.write(
             lambda writing: operations.insert_operation(

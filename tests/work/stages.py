@@ -64,7 +64,9 @@ class FakeStage:
         self.codex.server.die()
 
     async def model_turns(self, task: Task) -> int:
-        return len(self.codex.prompts_of(task.id))
+        prompt = (await task.now()).request.message
+        asked = [one["content"][0]["text"] for turn in self.codex.turns for one in turn.prompts]
+        return asked.count(prompt)
 
 
 @dataclass

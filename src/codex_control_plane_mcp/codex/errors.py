@@ -10,6 +10,7 @@
     └── Refused                   Codex said no: nothing was carried out
         ├── ThreadNotFound        `no rollout found` and its kin: no turn was ever accepted
         ├── ThreadUnreadable      its file is there and cannot be read, e.g. after kill -9
+        ├── ThreadArchived        it was put away, and takes no turns
         ├── ThreadElsewhere       another process has the thread loaded, and may write to it
         ├── NoActiveTurn          nothing to steer or interrupt
         ├── WrongActiveTurn       another turn is active; `found` is its id
@@ -75,6 +76,10 @@ class ThreadNotFound(Refused):
 
 class ThreadUnreadable(Refused):
     """What Codex has stored of the thread it cannot read: a process that was killed left it so."""
+
+
+class ThreadArchived(Refused):
+    """The thread was put away; it must be brought back before it can be used."""
 
 
 class ThreadElsewhere(Refused):

@@ -22,6 +22,7 @@ _NO_THREAD = re.compile(
     r"|invalid session id|invalid thread id"
 )
 _UNREADABLE = re.compile(r"failed to read (?:thread|session metadata)|rollout .* is empty")
+_ARCHIVED = re.compile(r"is archived")
 _ELSEWHERE = re.compile(r"already has an active writer")
 _NO_TURN = re.compile(r"no active turn")
 _NOT_SUPPORTED = re.compile(r"unknown variant|requires experimentalApi")
@@ -61,6 +62,8 @@ def _kind(error: RemoteError) -> type[errors.Refused]:
         return errors.ThreadNotFound
     if _UNREADABLE.search(error.message):
         return errors.ThreadUnreadable
+    if _ARCHIVED.search(error.message):
+        return errors.ThreadArchived
     if _ELSEWHERE.search(error.message):
         return errors.ThreadElsewhere
     if _NO_TURN.search(error.message):

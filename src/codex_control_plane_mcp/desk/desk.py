@@ -146,9 +146,10 @@ class Desk:
 
     async def _place(self, task: Task) -> Place:
         named = await self._off_loop_place(task) if task.project or task.cwd else None
-        if task.thread_id is None:
+        known_by = task.thread_id or task.source_thread_id
+        if known_by is None:
             return named or projects.place(self._settings, [], project=None, cwd=None)
-        thread_id = ThreadId(task.thread_id)
+        thread_id = ThreadId(known_by)
         newest = await self._book.read(
             lambda reading: operations.newest_in_thread(reading, thread_id)
         )

@@ -4,7 +4,7 @@ When this is through, the task is on the disk and will be done once; when it rai
 stored.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.texts import plain
@@ -21,6 +21,8 @@ from codex_control_plane_mcp.model.request import (
     MAX_MESSAGE_CHARS,
     CollaborationMode,
     DedupPolicy,
+    ExecutePlan,
+    ForkThread,
     OperationType,
     Priority,
     SendMessage,
@@ -37,7 +39,18 @@ from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Reading, Writing
 
 MAX_NAME_CHARS = 200
-_NAMES = ("client_request_id", "thread_id", "expected_turn_id", "title", "model", "agent_id")
+_NAMES = (
+    "client_request_id",
+    "thread_id",
+    "source_thread_id",
+    "last_turn_id",
+    "expected_turn_id",
+    "title",
+    "model",
+    "agent_id",
+)
+#: What Codex is told where a plan is to be carried out and nothing is to be added.
+CARRY_OUT = "Carry out the plan."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +58,15 @@ class Task:
     """What a caller wants done, in the caller's words."""
 
     operation_type: OperationType
-    message: str
+    #: Needed for all but execute_plan and fork_thread.
+    message: str = ""
     client_request_id: str | None = None
     project: str | None = None
     cwd: str | None = None
     thread_id: str | None = None
+    #: The thread to fork, and the last of its turns to take over.
+    source_thread_id: str | None = None
+    last_turn_id: str | None = None
     #: The turn to steer.
     expected_turn_id: str | None = None
     collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
@@ -70,58 +87,57 @@ class Accepted:
     idempotent: bool
 
 
+#: A task that says nothing: what differs from it was said.
+_NOTHING = Task(operation_type=OperationType.START_CHAT)
+
+
 def check(task: Task) -> None:
     """Raises InvalidArgument for what cannot be meant, whatever the state of things."""
-    plain("message", task.message, MAX_MESSAGE_CHARS)
+    if task.message or task.operation_type not in _MAY_BE_SILENT:
+        plain("message", task.message, MAX_MESSAGE_CHARS)
     for name in _NAMES:
         if (text := getattr(task, name)) is not None:
             plain(name, text, MAX_NAME_CHARS)
-    match task.operation_type:
-        case OperationType.START_CHAT if task.thread_id is not None:
+    allowed = _FIELDS.get(task.operation_type)
+    if allowed is None:
+        raise InvalidArgument(
+            f"{task.operation_type} has a tool of its own; codex_submit_task takes "
+            f"{', '.join(_FIELDS)}",
+            field="operation_type",
+        )
+    needed, optional = allowed
+    for name in _OF_SOME_KINDS:
+        given = getattr(task, name) != getattr(_NOTHING, name)
+        if name in needed and not given:
             raise InvalidArgument(
-                "start_chat makes a new thread: leave out thread_id and chat_id, or use "
-                "send_message",
-                field="thread_id",
+                f"{task.operation_type} needs {_SPELLED.get(name, name)}", field=name
             )
-        case OperationType.SEND_MESSAGE if task.thread_id is None:
+        if given and name not in needed | optional:
             raise InvalidArgument(
-                "send_message needs the thread: give thread_id or chat_id", field="thread_id"
+                f"{task.operation_type} takes no {_SPELLED.get(name, name)}: leave it out"
+                f"{_INSTEAD.get((task.operation_type, name), '')}",
+                field=name,
             )
-        case OperationType.SEND_MESSAGE if task.title is not None or task.ephemeral:
-            raise InvalidArgument(
-                "title and ephemeral are for a new thread: leave them out of send_message",
-                field="title",
-            )
-        case OperationType.STEER_TURN if task.thread_id is None or task.expected_turn_id is None:
-            raise InvalidArgument(
-                "steer_turn needs the running turn: give thread_id and expected_turn_id",
-                field="expected_turn_id",
-            )
-        case OperationType.STEER_TURN if task != _steering_only(task):
-            raise InvalidArgument(
-                "steering leaves the turn as it is: give the message, thread_id and "
-                "expected_turn_id, and none of title, model, sandbox, approval_policy, "
-                "collaboration_mode and ephemeral",
-                field="operation_type",
-            )
-        case OperationType.START_CHAT | OperationType.SEND_MESSAGE if task.expected_turn_id:
-            raise InvalidArgument(
-                "expected_turn_id is for steer_turn: leave it out", field="expected_turn_id"
-            )
-        case OperationType.START_CHAT | OperationType.SEND_MESSAGE | OperationType.STEER_TURN:
-            pass
 
 
-def _steering_only(task: Task) -> Task:
-    return replace(
-        task,
-        title=None,
-        model=None,
-        sandbox=None,
-        approval_policy=None,
-        collaboration_mode=CollaborationMode.DEFAULT,
-        ephemeral=False,
-    )
+_MAY_BE_SILENT = frozenset({OperationType.EXECUTE_PLAN, OperationType.FORK_THREAD})
+_HOW = frozenset({"model", "sandbox", "approval_policy"})
+_MODE = frozenset({"collaboration_mode"})
+_NEW = frozenset({"title", "ephemeral"})
+#: kind → (what it must have, what it may have), of those that not every kind has
+_FIELDS: dict[OperationType, tuple[frozenset[str], frozenset[str]]] = {
+    OperationType.START_CHAT: (frozenset(), _HOW | _MODE | _NEW),
+    OperationType.SEND_MESSAGE: (frozenset({"thread_id"}), _HOW | _MODE),
+    OperationType.EXECUTE_PLAN: (frozenset({"thread_id"}), _HOW),
+    OperationType.STEER_TURN: (frozenset({"thread_id", "expected_turn_id"}), frozenset()),
+    OperationType.FORK_THREAD: (frozenset({"source_thread_id"}), _HOW | _NEW | {"last_turn_id"}),
+}
+_OF_SOME_KINDS = sorted(frozenset().union(*(must | may for must, may in _FIELDS.values())))
+_SPELLED = {"thread_id": "thread_id (or chat_id)"}
+_INSTEAD = {
+    (OperationType.START_CHAT, "thread_id"): "; send_message goes on in a thread",
+    (OperationType.FORK_THREAD, "thread_id"): "; the thread to fork is source_thread_id",
+}
 
 
 def submission(task: Task, place: Place, settings: Settings) -> Submission:
@@ -159,30 +175,37 @@ def _request(task: Task, place: Place, settings: Settings) -> TaskRequest:
         effort=settings.default_effort,
         collaboration_mode=task.collaboration_mode,
     )
-    if task.thread_id is not None and task.expected_turn_id is not None:
-        return SteerTurn(
-            message=task.message,
-            thread_id=ThreadId(task.thread_id),
-            expected_turn_id=TurnId(task.expected_turn_id),
-            cwd=place.cwd,
-            project_id=place.project_id,
-        )
-    if task.thread_id is not None:
-        return SendMessage(
-            message=task.message,
-            thread_id=ThreadId(task.thread_id),
-            cwd=place.cwd,
-            project_id=place.project_id,
-            options=options,
-        )
-    return StartChat(
-        message=task.message,
-        cwd=place.cwd,
-        project_id=place.project_id,
-        options=options,
-        title=task.title,
-        ephemeral=task.ephemeral,
-    )
+    cwd, project_id = place.cwd, place.project_id
+    thread_id = ThreadId(task.thread_id or "")
+    match task.operation_type:
+        case OperationType.SEND_MESSAGE:
+            return SendMessage(task.message, thread_id, cwd, project_id, options)
+        case OperationType.EXECUTE_PLAN:
+            message = task.message or CARRY_OUT
+            return ExecutePlan(message, thread_id, cwd, project_id, options)
+        case OperationType.STEER_TURN:
+            turn_id = TurnId(task.expected_turn_id or "")
+            return SteerTurn(task.message, thread_id, turn_id, cwd, project_id)
+        case OperationType.FORK_THREAD:
+            return ForkThread(
+                ThreadId(task.source_thread_id or ""),
+                cwd,
+                project_id,
+                options,
+                message=task.message,
+                title=task.title,
+                ephemeral=task.ephemeral,
+                last_turn_id=TurnId(task.last_turn_id) if task.last_turn_id else None,
+            )
+        case _:
+            return StartChat(
+                task.message,
+                cwd,
+                project_id,
+                options,
+                title=task.title,
+                ephemeral=task.ephemeral,
+            )
 
 
 def _earlier(reading: Reading, wanted: Submission) -> Operation | None:

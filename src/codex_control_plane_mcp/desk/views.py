@@ -59,7 +59,8 @@ class FinalReport:
     structured: object
     structured_status: str
     thread_id: str | None
-    turn_id: str
+    #: None where there was no turn.
+    turn_id: str | None
     #: The text begins at this character of the whole.
     offset: int
     total_chars: int

@@ -395,8 +395,10 @@ def sentence(fact: Fact) -> str:
             return "Codex waits for an answer."
         case Resumed():
             return "Codex goes on."
-        case Completed() | Done():
+        case Completed():
             return "Completed."
+        case Done():
+            return "Done; no turn was needed."
         case Failed(trouble) | Lost(trouble):
             return f"{trouble.code}: {trouble.message}"
         case Interrupted(trouble):

@@ -147,6 +147,9 @@ class Turn:
     #: How it shows to the next looks at its thread; in full afterwards.
     views: deque[View] = field(default_factory=deque)
     performance: Iterator["Ask | str"] | None = None
+    _review: str = "Reviewer failed to output a response."
+    #: A review runs in a child turn. Until it has ended, only that is listed.
+    child_id: str | None = None
 
     @property
     def codex(self) -> "FakeCodex":
@@ -160,7 +163,15 @@ class Turn:
     # The model speaks
 
     def says(self, text: str) -> None:
-        self.speaks().adds(text).ends()
+        if self.child_id is None:
+            self.speaks().adds(text).ends()
+        else:
+            self._review = text
+
+    @property
+    def active_id(self) -> str:
+        """By which it can be steered and interrupted."""
+        return self.child_id or self.id
 
     def speaks(self) -> Message:
         """Begin a message that streams."""
@@ -273,6 +284,8 @@ class Turn:
         self._end("interrupted")
 
     def _end(self, status: str, *, silently: bool = False) -> None:
+        if self.child_id is not None:
+            self._review_ends()
         self.status = status
         if self.server.is_draining and not self.server.running:
             self.server.die()  # The real one hangs up before it says that the turn ended.
@@ -289,7 +302,45 @@ class Turn:
             self.settle(ask)
         self.codex.changed()
 
+    def _review_ends(self) -> None:
+        exited = {"type": "exitedReviewMode", "id": self.codex.new_id("item")}
+        self.complete_item({**exited, "review": self._review})
+        message = {"type": "agentMessage", "id": self.codex.new_id("msg"), "text": self._review}
+        self.complete_item(message)
+
     # How it is told
+
+    def reviews(self, what: str, prompt: Json) -> None:
+        """It is a review, and begins."""
+        self.complete_item(
+            {"type": "enteredReviewMode", "id": self.codex.new_id("item"), "review": what}
+        )
+        self._say_status({"type": "active", "activeFlags": []})
+        begun = {**self.to_wire(View.BARE), "id": self.child_id, "rootTurnId": self.id}
+        self.server.tell(self.thread, "turn/started", {"threadId": self.thread.id, "turn": begun})
+        self.is_asked(prompt, None)
+
+    def compacts(self) -> None:
+        """It sums the thread up."""
+        self._say_status({"type": "active", "activeFlags": []})
+        started = {"threadId": self.thread.id, "turn": self.to_wire(View.BARE)}
+        self.server.tell(self.thread, "turn/started", started)
+        self.complete_item({"type": "contextCompaction", "id": self.codex.new_id("item")})
+        self.completes()
+
+    def listed(self, view: View | None = None, seen_by: "AppServer | None" = None) -> list[Json]:
+        """How it shows in its thread, newest first."""
+        whole = {**self.to_wire(view, seen_by), "rootTurnId": self.id}
+        if self.child_id is None:
+            return [whole]
+        asked = [item for item in whole["items"] if item["type"] == "userMessage"]
+        others = [item for item in whole["items"] if item["type"] != "userMessage"]
+        running = self.status == "inProgress"
+        status = whole["status"] if running else "interrupted"
+        child = {**whole, "id": self.child_id, "status": status, "items": asked}
+        # One whose process died never came to its end.
+        is_cut_off = not any(item["type"] == "exitedReviewMode" for item in self.items)
+        return [child] if running or is_cut_off else [{**whole, "items": others}, child]
 
     def begin(self, prompt: Json, client_id: str | None) -> None:
         self._say_status({"type": "active", "activeFlags": []})
@@ -400,6 +451,8 @@ class Thread:
     model: str
     name: str | None = None
     turns: list[Turn] = field(default_factory=list)
+    forked_from: str | None = None
+    is_archived: bool = False
     #: Whether its file was left empty, by a process that was killed.
     is_unreadable: bool = False
 
@@ -410,7 +463,13 @@ class Thread:
     def to_wire(self) -> Json:
         active = self.active_turn is not None
         status: Json = {"type": "active", "activeFlags": []} if active else {"type": "idle"}
-        return {"id": self.id, "cwd": self.cwd, "name": self.name, "status": status}
+        return {
+            "id": self.id,
+            "cwd": self.cwd,
+            "name": self.name,
+            "status": status,
+            "forkedFromId": self.forked_from,
+        }
 
     def in_force(self) -> Json:
         return {
@@ -610,6 +669,12 @@ class AppServer:
                 return self._start_thread(connection, params)
             case "thread/resume":
                 return self._resume_thread(connection, params["threadId"])
+            case "thread/fork":
+                return self._fork_thread(connection, params)
+            case "thread/archive":
+                return self._archive(params["threadId"]), _nothing
+            case "thread/unarchive":
+                return self._unarchive(params["threadId"]), _nothing
             case "thread/turns/list":
                 return self._list_turns(params), _nothing
             case "thread/name/set":
@@ -618,6 +683,11 @@ class AppServer:
             case "turn/start":
                 thread, (prompt,) = self._known(params["threadId"]), params["input"]
                 return self.start_turn(thread, prompt, params.get("clientUserMessageId"))
+            case "review/start":
+                return self._start_review(self._known(params["threadId"]), params["target"])
+            case "thread/compact/start":
+                turn = self._new_turn(self._known(params["threadId"]))
+                return {}, turn.compacts
             case "turn/steer":
                 return self._steer(params)
             case "turn/interrupt":
@@ -645,6 +715,8 @@ class AppServer:
     ) -> tuple[Json, Callable[[], None]]:
         thread = self.codex.disk.get(thread_id)
         view = _view_of_newest(thread, View.NO_ROLLOUT, View.NOT_READY)
+        if thread is not None and thread.is_archived:
+            raise Refusal(-32600, f"session {thread_id} is archived. Unarchive it first.")
         if thread is not None and thread.is_unreadable:
             raise Refusal(-32603, f"failed to read thread: rollout of {thread_id} is empty")
         if thread is None or view is View.NO_ROLLOUT:
@@ -672,13 +744,12 @@ class AppServer:
             )
         if view is View.NOT_READY:
             raise Refusal(-32601, "list_turns is not supported yet")
-        shown = [turn.to_wire(seen_by=self) for turn in thread.turns]
-        if view is View.NOT_LISTED:
-            shown.pop()
-            return {"data": shown[::-1][: params.get("limit")], "nextCursor": None}
-        if view is View.BARE or params.get("itemsView") == "notLoaded":
-            shown[-1] = thread.turns[-1].to_wire(View.BARE, seen_by=self)
-        return {"data": shown[::-1][: params.get("limit")], "nextCursor": None}
+        *former, newest = thread.turns
+        bare = view is View.BARE or params.get("itemsView") == "notLoaded"
+        shown = [one for turn in reversed(former) for one in turn.listed(seen_by=self)]
+        if view is not View.NOT_LISTED:
+            shown = newest.listed(View.BARE if bare else None, self) + shown
+        return {"data": shown[: params.get("limit")], "nextCursor": None}
 
     def start_turn(
         self, thread: Thread, prompt: Json, client_id: str | None
@@ -687,10 +758,7 @@ class AppServer:
         running = next((one for one in thread.turns if one in self.running), None)
         if running is not None:
             return {"turn": running.to_wire(View.BARE)}, lambda: running.is_asked(prompt, client_id)
-        turn = Turn(self.codex.new_id("turn"), thread, self, views=deque(self.codex.views))
-        thread.turns.append(turn)
-        self.codex.disk[thread.id] = thread
-        self.codex.turns.append(turn)
+        turn = self._new_turn(thread)
 
         def begin() -> None:
             turn.begin(prompt, client_id)
@@ -698,6 +766,62 @@ class AppServer:
             turn.play(prompt["text"])
 
         return {"turn": turn.to_wire(View.BARE)}, begin
+
+    def _new_turn(self, thread: Thread) -> Turn:
+        turn = Turn(self.codex.new_id("turn"), thread, self, views=deque(self.codex.views))
+        thread.turns.append(turn)
+        self.codex.disk[thread.id] = thread
+        self.codex.turns.append(turn)
+        return turn
+
+    def _start_review(self, thread: Thread, target: Json) -> tuple[Json, Callable[[], None]]:
+        turn = self._new_turn(thread)
+        turn.child_id = self.codex.new_id("child")
+        text = target.get("instructions") or f"Review: {json.dumps(target)}"
+
+        def begin() -> None:
+            turn.reviews(text, {"type": "text", "text": text})
+            self.codex.at_once(turn)
+            # Codex words the other targets itself, and then no script can be in it.
+            turn.play(text if "instructions" in target else "say Reviewed.")
+
+        answered = {**turn.to_wire(View.BARE), "rootTurnId": None}
+        return {"turn": answered, "reviewThreadId": thread.id}, begin
+
+    def _fork_thread(self, connection: Connection, params: Json) -> tuple[Json, Callable[[], None]]:
+        source = self._stored(params["threadId"])
+        thread = Thread(
+            self.codex.new_id("thread"),
+            params.get("cwd", source.cwd),
+            params["sandbox"],
+            params["approvalPolicy"],
+            params.get("model", source.model),
+            turns=[turn for turn in source.turns if turn.status != "inProgress"],
+            forked_from=source.id,
+        )
+        self._loaded[thread.id] = self.codex.disk[thread.id] = thread
+        connection.subscriptions.add(thread.id)
+        return thread.in_force(), _nothing
+
+    def _archive(self, thread_id: str) -> Json:
+        thread = self._stored(thread_id)
+        if thread.is_archived:
+            raise Refusal(-32600, f"no rollout found for thread id {thread_id}")
+        thread.is_archived = True
+        self._loaded.pop(thread_id, None)
+        return {}
+
+    def _unarchive(self, thread_id: str) -> Json:
+        thread = self._stored(thread_id)
+        if not thread.is_archived:
+            raise Refusal(-32600, f"no archived rollout found for thread id {thread_id}")
+        thread.is_archived = False
+        return {"thread": thread.to_wire()}
+
+    def _stored(self, thread_id: str) -> Thread:
+        if thread_id not in self.codex.disk:
+            raise Refusal(-32600, f"no rollout found for thread id {thread_id}")
+        return self.codex.disk[thread_id]
 
     def _steer(self, params: Json) -> tuple[Json, Callable[[], None]]:
         turn = self._active(params["threadId"], params["expectedTurnId"], "steer")
@@ -713,8 +837,9 @@ class AppServer:
         turn = self._known(thread_id).active_turn
         if turn is None or turn.server is not self:
             raise Refusal(-32600, f"no active turn to {purpose}")
-        if turn.id != turn_id:
-            raise Refusal(-32600, f"expected active turn id `{turn_id}` but found `{turn.id}`")
+        if turn.active_id != turn_id:
+            found = turn.active_id
+            raise Refusal(-32600, f"expected active turn id `{turn_id}` but found `{found}`")
         return turn
 
     def _known(self, thread_id: str) -> Thread:

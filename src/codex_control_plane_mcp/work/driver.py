@@ -23,6 +23,7 @@ from codex_control_plane_mcp.codex.errors import (
     Overloaded,
     Refused,
     ShuttingDown,
+    ThreadArchived,
     ThreadElsewhere,
     ThreadNotFound,
     ThreadUnreadable,
@@ -35,16 +36,8 @@ from codex_control_plane_mcp.codex.words.events import (
     ThreadStatusChanged,
     TurnCompleted,
 )
-from codex_control_plane_mcp.codex.words.things import ThreadInForce, Turn
-from codex_control_plane_mcp.codex.words.verbs import (
-    CollaborationMode,
-    ListTurns,
-    ResumeThread,
-    StartThread,
-    StartTurn,
-    Text,
-    policy_for,
-)
+from codex_control_plane_mcp.codex.words.things import ThreadInForce
+from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.errors import AppServerUnavailable as AppServerUnavailableCode
 from codex_control_plane_mcp.errors import SendFailed
 from codex_control_plane_mcp.errors import ThreadNotFound as ThreadNotFoundCode
@@ -53,11 +46,13 @@ from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
     WITH_TURN,
     Cancelled,
+    Done,
     Failed,
     Lost,
     Operation,
     OwnerChanged,
     Policy,
+    Report,
     Status,
     ThreadBound,
     ThreadLost,
@@ -65,20 +60,26 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
     TurnIntended,
 )
-from codex_control_plane_mcp.model.request import (
-    SendMessage,
-    StartChat,
-    SteerTurn,
-    TurnOptions,
-    TurnRequest,
-)
+from codex_control_plane_mcp.model.request import ArchiveThread, SteerTurn, UnarchiveThread
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.wishes import WishKind
 from codex_control_plane_mcp.work.case import Case
-from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn
+from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn, newest_turn
+from codex_control_plane_mcp.work.filing import file
 from codex_control_plane_mcp.work.follower import IDLE_SECONDS, Follower
+from codex_control_plane_mcp.work.kinds import (
+    BareFork,
+    Course,
+    Filing,
+    Fork,
+    NewThread,
+    OldThread,
+    Origin,
+    Steering,
+    kind_of,
+)
 from codex_control_plane_mcp.work.line import Line
 from codex_control_plane_mcp.work.steering import StillUnanswered, steer
 
@@ -112,6 +113,7 @@ class Driver:
 
     def __init__(self, operation: Operation, tools: Tools) -> None:
         self._case = Case(operation, tools.book)
+        self._kind = kind_of(operation.request)
         self._tools = tools
         #: The process that had the thread is gone, and another answers now.
         self._owner_died = False
@@ -148,15 +150,18 @@ class Driver:
     # --- One height: bind a thread, ask for the turn, follow it ---------------------------------
 
     async def _advance(self, session: CodexSession) -> None:
-        request = self._operation.request
         if self._nothing_asked_of(session) and await self._is_cancelled():
             return
-        match request:
-            case StartChat() | SendMessage():
-                await self._have_turn(request, session)
-            case SteerTurn():
+        match self._kind:
+            case Course() as course:
+                await self._have_turn(course, session)
+            case BareFork() as fork:
+                await self._have_fork(fork, session)
+            case Steering(request):
                 await self._make_sure_of_owner(session)
                 await self._steer(request, session)
+            case Filing(request):
+                await self._file(request, session)
 
     async def _steer(self, request: SteerTurn, session: CodexSession) -> None:
         try:
@@ -166,23 +171,41 @@ class Driver:
                 self._owes_answer = session
             raise
 
-    async def _have_turn(self, request: TurnRequest, session: CodexSession) -> None:
+    async def _file(self, request: ArchiveThread | UnarchiveThread, session: CodexSession) -> None:
+        with session.inbox(request.thread_id) as inbox:
+            done = await file(
+                request,
+                session,
+                lambda: self._wait_until_idle(session, request.thread_id, inbox),
+            )
+        if not self._operation.is_final:
+            await self._case.end(done)
+
+    async def _have_fork(self, fork: BareFork, session: CodexSession) -> None:
+        opened = await fork.origin.open(session)
+        bound = ThreadBound(opened.thread.id, session.app_server.id, _policy(opened))
+        if fork.title is not None:
+            await self._name_thread(session, opened.thread.id, fork.title)
+        report = Report(f"Forked to thread {opened.thread.id}.", None)
+        await self._case.end(bound, Done(report))
+
+    async def _have_turn(self, course: Course, session: CodexSession) -> None:
         if self._operation.status is Status.STARTING_THREAD:
-            await self._bind_thread(request, session)
+            await self._bind_thread(course, session)
             if self._operation.is_final:
                 return
         thread_id = self._thread_id()
         await self._make_sure_of_owner(session)
         with session.inbox(thread_id) as inbox:
             if self._operation.status is Status.STARTING_TURN:
-                await self._ask(request, session, thread_id, inbox)
+                await self._ask(course, session, thread_id, inbox)
             if self._operation.status in WITH_TURN:
-                await self._follow(session, inbox)
+                await self._follow(course.asking.silence, session, inbox)
 
-    async def _bind_thread(self, request: TurnRequest, session: CodexSession) -> None:
+    async def _bind_thread(self, course: Course, session: CodexSession) -> None:
         """Get a thread, and put the wish for a turn on record in the same breath: unless somebody
         wants none any more."""
-        opened, last_turn_id = await self._open_thread(request, session)
+        opened, last_turn_id = await self._open_thread(course.origin, session)
         if self._operation.is_final:
             return
         self._bound_to = session
@@ -192,13 +215,17 @@ class Driver:
         )
 
     async def _open_thread(
-        self, request: TurnRequest, session: CodexSession
+        self, origin: Origin, session: CodexSession
     ) -> tuple[ThreadInForce, TurnId | None]:
         """The thread, and the last turn it had; it is idle."""
-        match request:
-            case StartChat():
-                return await session.start_thread(_new_thread(request)), None
-            case SendMessage(thread_id=thread_id):
+        match origin:
+            case NewThread():
+                return await origin.open(session), None
+            case Fork():
+                opened = await origin.open(session)
+                newest = await newest_turn(session, opened.thread.id)
+                return opened, None if newest is None else newest.id
+            case OldThread(thread_id):
                 with session.inbox(thread_id) as inbox:
                     opened = await self._resume_idle(session, thread_id)
                     return opened, await self._wait_until_idle(session, thread_id, inbox)
@@ -214,7 +241,7 @@ class Driver:
         """The former app-server that had the last turn in this thread, if it is to have the next
         one, too: it has other turns, or does not end."""
         self._times_held += 1
-        newest = await _newest_turn(session, thread_id)
+        newest = await newest_turn(session, thread_id)
         if newest is None:
             return None
         last = await self._case.book.read(
@@ -226,17 +253,18 @@ class Driver:
         return owner if is_busy or self._times_held >= ENDS_AWAITED else None
 
     async def _ask(
-        self, request: TurnRequest, session: CodexSession, thread_id: ThreadId, inbox: Inbox
+        self, course: Course, session: CodexSession, thread_id: ThreadId, inbox: Inbox
     ) -> None:
         """Have Codex accept the turn: once."""
+        asking = course.asking
         if self._bound_to is not session and not await self._settle_doubt(
-            request, session, thread_id, inbox
+            course, session, thread_id, inbox
         ):
             return
         if self._operation.status is not Status.STARTING_TURN:
             return
         try:
-            turn = await session.start_turn(self._turn(request, thread_id))
+            turn_id = await asking.ask(session, thread_id, self._operation)
         except (ShuttingDown, Overloaded) as error:
             # Codex took nothing: the next attempt may ask with an intent of its own.
             if isinstance(error, ShuttingDown):
@@ -250,33 +278,34 @@ class Driver:
             self._owes_answer = session if isinstance(error, CallTimedOut) else None
             raise
         else:
-            await self._case.record(TurnAccepted(turn.id))
-            await self._name_thread(session, thread_id)
+            await self._case.record(TurnAccepted(turn_id, f"{asking.method} answered"))
+            if course.title is not None:
+                await self._name_thread(session, thread_id, course.title)
 
     async def _settle_doubt(
-        self, request: TurnRequest, session: CodexSession, thread_id: ThreadId, inbox: Inbox
+        self, course: Course, session: CodexSession, thread_id: ThreadId, inbox: Inbox
     ) -> bool:
         """Find out what became of the wish on record. True when it is sure that the turn has not
         been accepted and a new wish is on record; False when the state has moved on."""
-        intent = self._operation.intent
+        asking, intent = course.asking, self._operation.intent
         try:
             await self._resume_in_doubt(session, thread_id)
         except ThreadNotFound as error:
             if self._owes_answer is session:
-                raise StillUnanswered("turn/start") from error
-            await self._thread_is_lost(request, error)
+                raise StillUnanswered(asking.method) from error
+            await self._thread_is_lost(course.origin, error)
             return False
         found = (
             None
             if intent is None
-            else await find_turn(session, self._operation.id, thread_id, intent)
+            else await find_turn(session, self._operation.id, thread_id, intent, asking.find)
         )
         if found is not None:
             # What it said before we subscribed is read when it is followed.
-            await self._case.record(TurnAccepted(found.turn.id, found.how))
+            await self._case.record(TurnAccepted(found.turn_id, found.how))
             return False
         if self._owes_answer is session:
-            raise StillUnanswered("turn/start")
+            raise StillUnanswered(asking.method)
         last_turn_id = await self._wait_until_idle(session, thread_id, inbox)
         if self._operation.is_final:
             return False
@@ -295,16 +324,16 @@ class Driver:
             await anyio.sleep(SETTLE_SECONDS)
             await session.resume_thread(ResumeThread(thread_id))
 
-    async def _thread_is_lost(self, request: TurnRequest, error: ThreadNotFound) -> None:
+    async def _thread_is_lost(self, origin: Origin, error: ThreadNotFound) -> None:
         """Without a turn a thread is not kept: its absence proves that none was accepted."""
-        match request:
-            case StartChat():
+        match origin:
+            case NewThread() | Fork():
                 await self._case.record(ThreadLost())
-            case SendMessage():
+            case OldThread():
                 await self._case.end(Failed(Trouble(ThreadNotFoundCode.code, str(error))))
 
-    async def _follow(self, session: CodexSession, inbox: Inbox) -> None:
-        follower = Follower(self._case, session, inbox, self._tools.approval_seconds)
+    async def _follow(self, silence: str, session: CodexSession, inbox: Inbox) -> None:
+        follower = Follower(self._case, session, inbox, self._tools.approval_seconds, silence)
         subscribed = self._bound_to is session
         # Whoever comes back here has missed what was said in between.
         self._bound_to = None
@@ -321,7 +350,7 @@ class Driver:
             self._operation.id, about=Subject.WISH, on_ring=inbox.nudge
         ):
             while True:
-                newest = await _newest_turn(session, thread_id)
+                newest = await newest_turn(session, thread_id)
                 if newest is None or newest.status != "inProgress" or await self._is_cancelled():
                     break
                 await self._case.note(
@@ -386,25 +415,18 @@ class Driver:
         await self._case.end(Cancelled())
         return True
 
-    async def _name_thread(self, session: CodexSession, thread_id: ThreadId) -> None:
-        title = getattr(self._operation.request, "title", None)
-        if title is not None:
-            try:
-                await session.name_thread(thread_id, title)
-            except CodexError as error:
-                # A name is a nicety; the turn runs.
-                logger.warning("thread %s keeps its own name: %s", thread_id, error)
+    async def _name_thread(self, session: CodexSession, thread_id: ThreadId, title: str) -> None:
+        try:
+            await session.name_thread(thread_id, title)
+        except CodexError as error:
+            # A name is a nicety; the turn runs.
+            logger.warning("thread %s keeps its own name: %s", thread_id, error)
 
     async def _stumbled(self, error: CodexError, failures: int) -> None:
         """Codex could not be reached or would not: give up if nothing was begun, else wait."""
         gave_up = failures >= TIMES_TRIED
         if self._operation.status is Status.STARTING_THREAD and (gave_up or _is_hopeless(error)):
-            code = (
-                ThreadNotFoundCode.code
-                if isinstance(error, ThreadNotFound)
-                else AppServerUnavailableCode.code
-            )
-            await self._case.end(Failed(Trouble(code, str(error))))
+            await self._case.end(Failed(_trouble(error)))
             return
         if gave_up and isinstance(error, ThreadUnreadable):
             await self._case.end(Lost(Trouble(AppServerUnavailableCode.code, str(error))))
@@ -414,23 +436,6 @@ class Driver:
         logger.info("operation %s: %s", self._operation.id, error)
         await anyio.sleep(min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS))
 
-    def _turn(self, request: TurnRequest, thread_id: ThreadId) -> StartTurn:
-        intent = self._operation.intent
-        assert intent is not None  # noqa: S101  # the table: `starting_turn` has its intent
-        options = request.options
-        # A new thread has its policy from `thread/start`; an old one may have had another's.
-        overrides = isinstance(request, SendMessage)
-        return StartTurn(
-            thread_id,
-            (Text(request.message),),
-            client_user_message_id=intent.client_message_id,
-            sandbox_policy=policy_for(options.sandbox.value) if overrides else None,
-            approval_policy=options.approval_policy.value if overrides else None,
-            model=options.model if overrides else None,
-            effort=options.effort,
-            collaboration_mode=_collaboration_mode(options, self._operation.policy),
-        )
-
     def _thread_id(self) -> ThreadId:
         thread_id = self._operation.thread_id
         assert thread_id is not None  # noqa: S101  # the table: bound before anything else
@@ -438,27 +443,6 @@ class Driver:
 
     def _intent_last_turn(self) -> TurnId | None:
         return None if self._operation.intent is None else self._operation.intent.last_turn_id
-
-
-def _collaboration_mode(options: TurnOptions, policy: Policy | None) -> CollaborationMode | None:
-    """The mode to ask for, where it is not the one the thread has. A mode names its model, and that
-    one wins: so it is the model that was asked for, or the thread's own."""
-    wanted = options.collaboration_mode
-    present = policy.collaboration_mode if policy else None
-    if policy is None or wanted.value == (present or "default"):
-        return None
-    return CollaborationMode(wanted.value, options.model or policy.model, options.effort)
-
-
-def _new_thread(request: StartChat) -> StartThread:
-    options = request.options
-    return StartThread(
-        request.cwd,
-        sandbox=options.sandbox.value,
-        approval_policy=options.approval_policy.value,
-        model=options.model,
-        ephemeral=True if request.ephemeral else None,
-    )
 
 
 def _policy(opened: ThreadInForce) -> Policy:
@@ -478,16 +462,23 @@ _SANDBOXES = {
 }
 
 
+def _trouble(error: CodexError) -> Trouble:
+    """Why nothing was begun, and what to do."""
+    match error:
+        case ThreadNotFound():
+            return Trouble(ThreadNotFoundCode.code, str(error))
+        case ThreadArchived():
+            why = f"{error}; bring it back with codex_unarchive_thread first"
+            return Trouble(SendFailed.code, why)
+        case _:
+            return Trouble(AppServerUnavailableCode.code, str(error))
+
+
 def _is_hopeless(error: CodexError) -> bool:
     """Whether trying again cannot help: Codex said no to what was asked."""
     return isinstance(error, Refused) and not isinstance(
         error, ShuttingDown | Overloaded | ThreadElsewhere
     )
-
-
-async def _newest_turn(session: CodexSession, thread_id: ThreadId) -> Turn | None:
-    page = await session.list_turns(ListTurns(thread_id, limit=1, items_view="notLoaded"))
-    return page.data[0] if page.data else None
 
 
 async def _end_of(turn_id: TurnId, inbox: Inbox, stop: Callable[[], Awaitable[bool]]) -> None:

@@ -4,6 +4,7 @@ Only the app-server that owns the thread is a witness: a second one on the same 
 `interrupted` of turns that are running well. Who the owner is, the caller has made sure of.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,28 +34,33 @@ class Witness(Protocol):
 class Found:
     """The turn is there."""
 
+    turn_id: TurnId
+    #: As it is listed; while a review runs, that is its child.
     turn: Turn
     #: How we know, for the journal.
     how: str
 
 
+Find = Callable[[Turn, OperationId], Found | None]
+
+
 async def find_turn(
-    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent
+    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent, find: Find
 ) -> Found | None:
-    """The turn that came of `intent`; None when it surely was not accepted.
+    """The turn that came of `intent`, as `find` knows it; None when it surely was not accepted.
 
     Looks twice, with time to settle between: a turn that was accepted a moment ago may not be in
-    the list yet, or be there without the message that proves whose it is.
+    the list yet, or be there without what proves whose it is.
     """
-    found = await _look(witness, operation_id, thread_id, intent)
+    found = await _look(witness, operation_id, thread_id, intent, find)
     if found is None or not found.turn.items:
         await anyio.sleep(SETTLE_SECONDS)
-        found = await _look(witness, operation_id, thread_id, intent)
+        found = await _look(witness, operation_id, thread_id, intent, find)
     return found
 
 
 async def _look(
-    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent
+    witness: Witness, operation_id: OperationId, thread_id: ThreadId, intent: Intent, find: Find
 ) -> Found | None:
     page = await witness.list_turns(
         ListTurns(thread_id, limit=TURNS_TO_READ, items_view="full", sort_direction="desc")
@@ -63,18 +69,31 @@ async def _look(
     for turn in page.data:
         if turn.id == intent.last_turn_id:
             break
-        asked_by = [message.client_id for message in messages_of(turn)]
-        if any(is_ours(client_id, operation_id) for client_id in asked_by):
-            return Found(turn, "it bears the message id of this operation")
-        if not asked_by and nameless is None:
-            nameless = Found(turn, "it is newer than the last turn before the request")
+        if (found := find(turn, operation_id)) is not None:
+            return found
+        if nameless is None and not messages_of(turn):
+            how = "it is newer than the last turn before the request"
+            nameless = Found(turn.id, turn, how)
     return nameless
 
 
+async def newest_turn(witness: Witness, thread_id: ThreadId) -> Turn | None:
+    """The last turn of a thread, without its items."""
+    page = await witness.list_turns(ListTurns(thread_id, limit=1, items_view="notLoaded"))
+    return page.data[0] if page.data else None
+
+
 async def read_turn(witness: Witness, thread_id: ThreadId, turn_id: TurnId) -> Turn | None:
-    """A turn as Codex has it on record, with all its items; None where it has none."""
+    """A turn as Codex has it on record, with all its items; None where it has none. Of a review
+    that has not come to its end there is only the child turn that it runs in."""
     page = await witness.list_turns(ListTurns(thread_id, limit=LATER_TURNS, items_view="full"))
-    return next((turn for turn in page.data if turn.id == turn_id), None)
+    child = None
+    for turn in page.data:
+        if turn.id == turn_id:
+            return turn
+        if child is None and turn.root_turn_id == turn_id:
+            child = turn
+    return child
 
 
 def messages_of(turn: Turn) -> list[UserMessage]:

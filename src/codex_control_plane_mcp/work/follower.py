@@ -20,6 +20,7 @@ from codex_control_plane_mcp.codex.words.events import (
     ThreadStatusChanged,
     TokenUsageUpdated,
     TurnCompleted,
+    TurnStarted,
 )
 from codex_control_plane_mcp.codex.words.questions import (
     CommandApproval,
@@ -65,17 +66,26 @@ class Follower:
     """Follows the turn of one operation over one session."""
 
     def __init__(
-        self, case: Case, session: CodexSession, inbox: Inbox, approval_seconds: float | None
+        self,
+        case: Case,
+        session: CodexSession,
+        inbox: Inbox,
+        approval_seconds: float | None,
+        silence: str,
     ) -> None:
+        """`silence` is the report of a turn that ends without a word."""
         self._case = case
         self._session = session
         self._inbox = inbox
+        self._silence = silence
         self._questions = Questions(case, session, approval_seconds)
         self._scribe = Scribe()
         self._usage: TokenUsage | None = None
         self._was_heard = False
         self._written_at = -math.inf
         self._plan: Plan | None = None
+        #: The turn, and the child that it runs in if it is a review.
+        self._turn_ids = {case.operation.turn_id}
         #: When to read the turn's record, because Codex says it does nothing.
         self._look_at = math.inf
 
@@ -129,7 +139,8 @@ class Follower:
                 await self._flush()
                 raise AppServerGone(reason, maybe_sent=False)
             case TurnCompleted(turn=turn):
-                await self._finish(turn)
+                if turn.id == self._turn_id:
+                    await self._finish(turn)
             case TokenUsageUpdated():
                 self._usage = _usage(said)
             case ThreadStatusChanged(status=status):
@@ -157,8 +168,10 @@ class Follower:
                 self._scribe.hear(said)
 
     def _is_about_our_turn(self, said: Said) -> bool:
+        if isinstance(said, TurnStarted) and said.turn.root_turn_id in self._turn_ids:
+            self._turn_ids.add(said.turn_id)
         turn_id = getattr(said, "turn_id", None)
-        return turn_id is None or turn_id == self._case.operation.turn_id
+        return turn_id is None or turn_id in self._turn_ids
 
     # --- Writing --------------------------------------------------------------------------------
 
@@ -186,7 +199,9 @@ class Follower:
         self._take_in(turn)
         if self._usage is not None:
             await self._flush(all_of_it=True)
-        await self._case.end(_outcome(turn, self._plan), entries=self._scribe.take(all_of_it=True))
+        await self._case.end(
+            _outcome(turn, self._plan, self._silence), entries=self._scribe.take(all_of_it=True)
+        )
 
     def _take_in(self, turn: Turn) -> None:
         """What the turn said as far as its record shows; what is written already is left out."""
@@ -214,8 +229,9 @@ class Follower:
             )
         )
         turn = await self._resumed()
-        if turn is None or (turn.status == "interrupted" and not turn.items):
-            # A turn that Codex has just begun can look like this for a moment, or not be there yet.
+        if turn is None or (turn.status == "interrupted" and not self._is_whole(turn)):
+            # A turn that Codex has just begun can look like this for a moment, or not be there yet;
+            # so can a review at its very end.
             await anyio.sleep(SETTLE_SECONDS)
             turn = await self._resumed()
         if turn is None:
@@ -233,6 +249,9 @@ class Follower:
             )
         else:
             await self._finish(turn)
+
+    def _is_whole(self, turn: Turn) -> bool:
+        return bool(turn.items) and turn.id == self._turn_id
 
     async def _resumed(self) -> Turn | None:
         """Subscribe, and read the turn; None where Codex knows no such thread or turn."""
@@ -262,11 +281,11 @@ class Follower:
         return turn_id
 
 
-def _outcome(turn: Turn, plan: Plan | None) -> Completed | Failed | Interrupted:
+def _outcome(turn: Turn, plan: Plan | None, silence: str) -> Completed | Failed | Interrupted:
     match turn.status:
         case "completed":
             message = turn.final_message
-            said = message.text if message else plan.markdown if plan else ""
+            said = message.text if message else plan.markdown if plan else silence
             return Completed(Report(said, turn.id, plan))
         case "interrupted":
             return Interrupted()

@@ -19,7 +19,7 @@ from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.answers import NotOnOffer, declining
 from codex_control_plane_mcp.codex.words.events import RequestId
 from codex_control_plane_mcp.codex.words.questions import Answerable
-from codex_control_plane_mcp.model.ids import InteractionId, new_interaction_id
+from codex_control_plane_mcp.model.ids import InteractionId, ThreadId, TurnId, new_interaction_id
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus, Kind
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -34,6 +34,7 @@ from codex_control_plane_mcp.store import interactions, operations, wishes
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.wishes import Outcome, Wish, WishKind
 from codex_control_plane_mcp.work.case import Case, close
+from codex_control_plane_mcp.work.evidence import read_turn
 
 logger = logging.getLogger(__name__)
 
@@ -165,10 +166,21 @@ class Questions:
         try:
             await self._session.interrupt_turn(operation.thread_id, operation.turn_id)
             self._interrupted = True
-        except (NoActiveTurn, WrongActiveTurn):
+        except WrongActiveTurn as error:
+            await self._interrupt_child(operation.thread_id, operation.turn_id, TurnId(error.found))
+            self._again_at = now + INTERRUPT_AGAIN_SECONDS
+        except NoActiveTurn:
             # It has ended, and its end is on the way to us; or it was accepted a moment ago and
             # does not count as active yet.
             self._again_at = now + INTERRUPT_AGAIN_SECONDS
+
+    async def _interrupt_child(
+        self, thread_id: ThreadId, turn_id: TurnId, active_id: TurnId
+    ) -> None:
+        """A review runs in a child turn, and only that can be interrupted."""
+        active = await read_turn(self._session, thread_id, active_id)
+        if active is not None and active.root_turn_id == turn_id:
+            await self._session.interrupt_turn(thread_id, active_id)
 
     async def _answer(self, wish: Wish) -> None:
         one = None if wish.interaction_id is None else self._open.get(wish.interaction_id)

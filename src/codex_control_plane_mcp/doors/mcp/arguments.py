@@ -16,7 +16,6 @@ from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
     CollaborationMode,
     DedupPolicy,
-    OperationType,
     Priority,
 )
 
@@ -26,7 +25,7 @@ MAX_DEPTH = 64
 A = TypeVar("A", bound="Arguments")
 
 # A strict enum would want the enum's member, which JSON does not have.
-_Type = Annotated[OperationType, Field(strict=False)]
+_Submitted = Literal["start_chat", "send_message", "execute_plan", "steer_turn", "fork_thread"]
 _Sandbox = Annotated[Sandbox, Field(strict=False)]
 _Approval = Annotated[ApprovalPolicy, Field(strict=False)]
 _Mode = Annotated[CollaborationMode, Field(strict=False)]
@@ -42,20 +41,26 @@ class Arguments(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class ForkConfig(Arguments):
+    last_turn_id: str | None = Field(None, description="Last turn to take over")
+
+
 class SubmitTask(Arguments):
-    operation_type: _Type
-    message: str
+    operation_type: _Submitted
+    message: str | None = Field(None, description="Needed but for execute_plan, fork_thread")
     client_request_id: str | None = Field(
         None, description="Your id for this task; the same id again never starts a second one"
     )
     project_id: str | None = Field(None, description="Id, path or exact name")
     cwd: str | None = Field(None, description="Absolute folder, instead of project_id")
-    thread_id: str | None = Field(None, description="For send_message")
+    thread_id: str | None = None
     chat_id: str | None = Field(None, description="Same as thread_id")
     title: str | None = None
     model: str | None = None
     sandbox: _Sandbox | None = None
     approval_policy: _Approval | None = None
+    source_thread_id: str | None = Field(None, description="For fork_thread")
+    fork_config: ForkConfig | None = None
     expected_turn_id: str | None = Field(None, description="For steer_turn: the running turn")
     collaboration_mode: _Mode | None = None
     agent_id: str | None = None
@@ -214,8 +219,12 @@ def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any
     plain = {key: schema[key] for key in _TELLING if key in schema}
     if "const" in plain:
         plain.pop("type")
-    if "$ref" in schema:  # an enum
-        plain["enum"] = named[schema["$ref"].rpartition("/")[2]]["enum"]
+    if "$ref" in schema:
+        plain |= _plain(named[schema["$ref"].rpartition("/")[2]], named)
+    if "properties" in schema:
+        plain["properties"] = {
+            name: _plain(one, named) for name, one in schema["properties"].items()
+        }
     if "items" in schema:
         plain["items"] = _plain(schema["items"], named)
     for part in schema.get("anyOf", ()):

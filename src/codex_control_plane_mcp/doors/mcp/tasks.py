@@ -20,6 +20,7 @@ from codex_control_plane_mcp.doors.mcp.fit import (
 from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId, ThreadId, TurnId
+from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.store.interactions import Search
 
 
@@ -29,14 +30,16 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             "chat_id and thread_id are the same thing and differ here; give one", field="chat_id"
         )
     task = Task(
-        operation_type=wanted.operation_type,
-        message=wanted.message,
+        operation_type=OperationType(wanted.operation_type),
+        last_turn_id=wanted.fork_config.last_turn_id if wanted.fork_config else None,
         project=wanted.project_id,
         thread_id=wanted.thread_id or wanted.chat_id,
         **given(
             wanted,
+            "message",
             "client_request_id",
             "cwd",
+            "source_thread_id",
             "expected_turn_id",
             "collaboration_mode",
             "title",
