@@ -74,6 +74,8 @@ class StillRuntime:
     state: AppServerState = field(default_factory=lambda: AppServerState(running=False))
     binary: CodexState = field(default_factory=lambda: CodexState(Path("/opt/codex"), "0.163.0"))
     known: tuple[str, ...] = ()
+    #: Where threads work, as Codex says.
+    folders: dict[ThreadId, str] = field(default_factory=dict)
 
     def app_server(self) -> AppServerState:
         return self.state
@@ -83,6 +85,9 @@ class StillRuntime:
 
     async def codex_projects(self) -> Sequence[str]:
         return self.known
+
+    async def folder_of(self, thread_id: ThreadId) -> str | None:
+        return self.folders.get(thread_id)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from codex_control_plane_mcp.errors import (
     InvalidArgument,
     ProjectNotFound,
 )
+from codex_control_plane_mcp.model.ids import ThreadId
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import DedupPolicy, OperationType, StartChat
@@ -270,6 +271,18 @@ async def test_a_message_to_an_unknown_thread_needs_a_place(at: Reception) -> No
 
     receipt = await at.desk.submit(send("hello", "t-x", cwd=str(at.project)))
     assert receipt.thread_id == "t-x"
+
+
+async def test_a_message_to_a_thread_that_only_codex_knows_works_where_codex_says(
+    at: Reception,
+) -> None:
+    at.runtime.folders[ThreadId("t-x")] = str(at.project)
+    receipt = await at.desk.submit(send("hello", "t-x"))
+    assert receipt.cwd == str(at.project)
+
+    at.runtime.folders[ThreadId("t-y")] = "/"
+    with pytest.raises(InvalidArgument, match="outside the allowed folders"):
+        await at.desk.submit(send("hello", "t-y"))
 
 
 async def test_a_message_cannot_move_its_thread_to_another_folder(at: Reception) -> None:

@@ -322,7 +322,13 @@ def test_two_reviews_of_the_same_are_the_same_prompt_and_a_bare_fork_is_none() -
         Submission(replace(REVIEW, thread_id=ThreadId("t1")))
     )
     assert prompt_key(Submission(FORK)) is None
-    assert prompt_key(Submission(COMPACTION)) is None
+
+
+def test_a_thread_is_compacted_once_at_a_time_whoever_asks() -> None:
+    elsewhere = replace(COMPACTION, cwd="/else")
+    assert prompt_key(Submission(elsewhere)) == prompt_key(Submission(COMPACTION))
+    other = replace(COMPACTION, thread_id=ThreadId("t2"))
+    assert prompt_key(Submission(other)) != prompt_key(Submission(COMPACTION))
 
 
 def test_whoever_wants_no_guard_has_no_key() -> None:

@@ -1,18 +1,22 @@
-"""Tells the desk what the rest of the house knows: it looks, and starts nothing."""
+"""Tells the desk what the rest of the house knows."""
 
 from collections.abc import Sequence
 
 import anyio
 
+from codex_control_plane_mcp import errors
 from codex_control_plane_mcp.codex.binary import find_binary
-from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError
+from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError, ThreadNotFound
 from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
+from codex_control_plane_mcp.model.ids import ThreadId
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.work.workshop import Workshop
 
 #: Codex answers in a few milliseconds; a list of projects is not worth a longer wait.
 PROJECTS_SECONDS = 2.0
+#: A caller waits for this one, and Codex may have to be started for it.
+FOLDER_SECONDS = 15.0
 
 
 class Runtime:
@@ -57,6 +61,19 @@ class Runtime:
         except (CodexError, TimeoutError):
             return ()
         return tuple(path for project in page.data for path in project.roots)
+
+    async def folder_of(self, thread_id: ThreadId) -> str | None:
+        try:
+            with anyio.fail_after(FOLDER_SECONDS):
+                async with self._workshop.line.session() as session:
+                    return (await session.read_thread(thread_id)).cwd
+        except ThreadNotFound as error:
+            raise errors.ThreadNotFound(
+                "Codex knows no such thread; take the threadId from a task's status or a chat list",
+                threadId=thread_id,
+            ) from error
+        except (CodexError, TimeoutError):
+            return None
 
 
 def _problem(status: Status) -> str | None:

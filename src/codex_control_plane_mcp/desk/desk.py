@@ -18,6 +18,7 @@ from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
 from codex_control_plane_mcp.desk.submit import Task, check, enter, submission
+from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
 from codex_control_plane_mcp.desk.wait import changed, next_change
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
@@ -115,6 +116,16 @@ class Desk:
         """End an operation."""
         return await end(self._book, target, by)
 
+    async def act(self, action: Action, thread_id: str) -> views.ActionView:
+        """Do something with a thread, not in it."""
+        check_thread(thread_id)
+        home = await self._home(ThreadId(thread_id))
+        return await carry_out(self._book, action, ThreadId(thread_id), home)
+
+    async def action(self, action_id: OperationId, wait_seconds: float = 0) -> views.ActionView:
+        """How a compaction stands."""
+        return await action_status(self._book, action_id, wait_seconds)
+
     async def projects(self, wanted: Projects) -> views.ProjectList:
         """Where tasks can be sent."""
         known = await self._runtime.codex_projects()
@@ -149,29 +160,40 @@ class Desk:
         known_by = task.thread_id or task.source_thread_id
         if known_by is None:
             return named or projects.place(self._settings, [], project=None, cwd=None)
-        thread_id = ThreadId(known_by)
-        newest = await self._book.read(
-            lambda reading: operations.newest_in_thread(reading, thread_id)
-        )
-        if newest is None:
-            if named is None:
-                raise InvalidArgument(
-                    "this thread is not known here yet: say where it works with project_id or cwd",
-                    field="cwd",
-                )
-            return named
-        home = Place(newest.request.cwd, newest.request.project_id)
+        home = await self._home(ThreadId(known_by), named)
         if named is not None and (
             named.project_id != home.project_id or (task.cwd and named.cwd != home.cwd)
         ):
             raise InvalidArgument(
                 f"this thread works in {home.cwd}: leave project_id and cwd out", field="cwd"
             )
-        # The roots may have been narrowed since.
-        await self._off_loop(
-            lambda: projects.allowed_folder(self._settings, "the thread's cwd", home.cwd)
-        )
         return home
+
+    async def _home(self, thread_id: ThreadId, otherwise: Place | None = None) -> Place:
+        """Where a thread works: as we know it, else as the caller says, else as Codex says, which
+        may have to be started for it."""
+        newest = await self._book.read(
+            lambda reading: operations.newest_in_thread(reading, thread_id)
+        )
+        if newest is not None:
+            home = Place(newest.request.cwd, newest.request.project_id)
+            # The roots may have been narrowed since.
+            await self._off_loop(
+                lambda: projects.allowed_folder(self._settings, "the thread's cwd", home.cwd)
+            )
+            return home
+        if otherwise is not None:
+            return otherwise
+        folder = await self._runtime.folder_of(thread_id)
+        if folder is None:
+            raise InvalidArgument(
+                "this thread is not known here, and Codex cannot be asked: say where it works with "
+                "project_id or cwd",
+                field="cwd",
+            )
+        return await self._off_loop(
+            lambda: projects.place(self._settings, (), project=None, cwd=folder)
+        )
 
     async def _off_loop_place(self, task: Task) -> Place:
         touched = await self._touched() if task.project else ()

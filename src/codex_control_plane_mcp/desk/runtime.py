@@ -1,6 +1,7 @@
 """What the desk asks of the running program besides the book.
 
-The app answers from what it knows; nothing is started for it.
+The app answers from what it knows. Only where a caller wants something done in a thread that the
+book does not know is Codex asked, and started if it must be.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.ids import ThreadId
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,13 @@ class RuntimeView(Protocol):
         """Folders that Codex knows as projects; empty when it does not answer at once."""
         ...
 
+    async def folder_of(self, thread_id: ThreadId) -> str | None:
+        """Where a thread works, by Codex's word; `None` when there is no word to be had.
+
+        Raises ThreadNotFound when Codex knows no such thread.
+        """
+        ...
+
 
 class NoRuntime:
     """Nothing runs: for tools that only look into the book, and for tests."""
@@ -61,3 +70,6 @@ class NoRuntime:
 
     async def codex_projects(self) -> Sequence[str]:
         return ()
+
+    async def folder_of(self, thread_id: ThreadId) -> str | None:
+        return None

@@ -88,7 +88,7 @@ def view(
         effective_policy=operation.policy,
         next_recommended_action=next_action(operation.status, bool(pending)),
         poll_recommended=not operation.is_final,
-        recommended_poll_after_seconds=_POLL_AFTER.get(operation.status),
+        recommended_poll_after_seconds=poll_after(operation.status),
     )
 
 
@@ -141,6 +141,11 @@ def next_action(status: Status, is_asked: bool) -> str:
 def last_error(operation: Operation) -> views.LastError | None:
     trouble = operation.trouble
     return None if trouble is None else views.LastError(trouble.code, trouble.message)
+
+
+def poll_after(status: Status) -> int | None:
+    """When to look again, in seconds, for those who do not wait; None when nothing will change."""
+    return _POLL_AFTER.get(status)
 
 
 _PHASES = {

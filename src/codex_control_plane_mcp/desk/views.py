@@ -222,6 +222,26 @@ class InterruptReceipt:
     next_recommended_action: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionView:
+    """Something done with a thread as a whole."""
+
+    action_id: str
+    operation_id: str
+    operation_type: OperationType
+    thread_id: str | None
+    status: Status
+    created_at: Moment
+    completed_at: Moment | None
+    idempotent: bool | None = field(default=None, metadata=OPTIONAL)
+    #: What came of it, in words.
+    result: str | None
+    last_error: LastError | None
+    next_recommended_action: str
+    poll_recommended: bool
+    recommended_poll_after_seconds: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectView:
     project_id: str

@@ -367,6 +367,8 @@ def prompt_key(submission: Submission) -> str | None:
             return _digest([request.project_id, normalised(request.message), attached])
         case Review():
             return _digest([request.project_id, to_plain(request.target)])
+        case CompactThread() | ArchiveThread() | UnarchiveThread():
+            return _digest([request.type, request.thread_id])
         case _:
             return None
 

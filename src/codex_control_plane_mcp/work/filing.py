@@ -11,7 +11,6 @@ from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.model.operation import Done, Report
 from codex_control_plane_mcp.model.request import ArchiveThread, UnarchiveThread
 
-
 _WAS_NOT_ARCHIVED = Done(Report("The thread was not archived.", None))
 
 

@@ -72,6 +72,15 @@ class SubmitTask(Arguments):
     )
 
 
+class ThreadAction(Arguments):
+    thread_id: str
+
+
+class CompactionStatus(Arguments):
+    action_id: str
+    wait_seconds: _Wait | None = None
+
+
 class GetOperationStatus(Arguments):
     operation_id: str
     wait_seconds: _Wait | None = Field(None, description="Return at the next change, or then")

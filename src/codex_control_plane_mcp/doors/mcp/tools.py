@@ -11,7 +11,7 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.health import Scope
 from codex_control_plane_mcp.doors.mcp import arguments as args
-from codex_control_plane_mcp.doors.mcp import tasks
+from codex_control_plane_mcp.doors.mcp import tasks, threads
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
     Json,
@@ -51,7 +51,7 @@ _HEALTH: Tool[Any] = Tool(
     repeatable=True,
 )
 
-TOOLS: tuple[Tool[Any], ...] = (*tasks.TOOLS, _HEALTH)
+TOOLS: tuple[Tool[Any], ...] = (*tasks.TOOLS, *threads.TOOLS, _HEALTH)
 BY_NAME: dict[str, Tool[Any]] = {tool.name: tool for tool in TOOLS}
 REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.repeatable)
 KEYED = frozenset(tool.name for tool in TOOLS if tool.keyed)
