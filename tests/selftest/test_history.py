@@ -1,7 +1,7 @@
 """The judge can say no: one bad history for each promise, made by hand out of a good one."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from codex_control_plane_mcp.selftest import virtual_time
 from codex_control_plane_mcp.selftest.fake_codex import Ask, FakeCodex
 from codex_control_plane_mcp.selftest.history import PROMISES, Watch, check
 from codex_control_plane_mcp.selftest.run import silence
-from codex_control_plane_mcp.selftest.scenario import plan_and_execute
+from codex_control_plane_mcp.selftest.scenario import fork_and_file, plan_and_execute
 from codex_control_plane_mcp.selftest.world import Client, World
 from codex_control_plane_mcp.store.book import opened
 
@@ -39,21 +39,25 @@ class History:
             return {breach.promise for breach in check(book, self.codex, self.acknowledged)}
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> History:
+def lived(folder: Path, scenario: Callable[[Client], Awaitable[None]]) -> History:
     async def live() -> History:
-        world = World(tmp_path)
+        world = World(folder)
         clients: list[Client] = []
 
         async def client(one: Client) -> None:
             clients.append(one)
-            await plan_and_execute(one)
+            await scenario(one)
 
         await world.run(client)
         return History(world.state_db, world.codex, clients[0].acknowledged)
 
     with silence():
         return virtual_time.run(live)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return lived(tmp_path, plan_and_execute)
 
 
 def _ask_twice(history: History) -> None:
@@ -132,6 +136,33 @@ def _lose_a_line(history: History) -> None:
 def test_a_promise_that_was_broken_is_noticed(
     history: History, promise: str, harm: Callable[[History], None]
 ) -> None:
+    assert history.broken() == set()
+    harm(history)
+    assert promise in history.broken()
+
+
+def _compact_twice(history: History) -> None:
+    (compaction,) = (turn for turn in history.codex.turns if turn.is_compaction)
+    history.codex.turns.append(compaction)
+
+
+def _never_fork(history: History) -> None:
+    for thread in history.codex.disk.values():
+        thread.forked_from = None
+
+
+def _never_archive(history: History) -> None:
+    history.codex.calls[:] = [one for one in history.codex.calls if one[0] != "thread/archive"]
+
+
+@pytest.mark.parametrize(
+    ("promise", "harm"),
+    [("I1", _compact_twice), ("I7", _never_fork), ("I7", _never_archive)],
+)
+def test_what_is_said_of_a_thread_and_is_not_so_is_noticed(
+    tmp_path: Path, promise: str, harm: Callable[[History], None]
+) -> None:
+    history = lived(tmp_path, fork_and_file)
     assert history.broken() == set()
     harm(history)
     assert promise in history.broken()

@@ -169,6 +169,10 @@ class Turn:
             self._review = text
 
     @property
+    def is_compaction(self) -> bool:
+        return any(item["type"] == "contextCompaction" for item in self.items)
+
+    @property
     def active_id(self) -> str:
         """By which it can be steered and interrupted."""
         return self.child_id or self.id

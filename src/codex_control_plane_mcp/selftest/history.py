@@ -12,10 +12,17 @@ from codex_control_plane_mcp.model.ids import NOBODY, Generation, OperationId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
+from codex_control_plane_mcp.model.request import (
+    ArchiveThread,
+    CompactThread,
+    ForkThread,
+    UnarchiveThread,
+)
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.interactions import Search
+from codex_control_plane_mcp.work.kinds import Compaction
 
 PROMISES = {
     "I1": "one operation asks the model at most once",
@@ -94,15 +101,18 @@ def _acknowledged(
         key = operation.client_request_id
         if key is not None and made.setdefault(key, operation.id) != operation.id:
             breaches.append(Breach("I2", f"{key} has made two operations"))
-    told: dict[str | None, OperationId] = {}
+    told: dict[str, OperationId] = {}
     for key, operation_id in acknowledged:
-        if told.setdefault(key, operation_id) != operation_id:
+        if key is not None and told.setdefault(key, operation_id) != operation_id:
             breaches.append(Breach("I2", f"{key} was acknowledged as two operations"))
     return breaches
 
 
 def _asked_once(operation: Operation, codex: FakeCodex) -> list[Breach]:
-    asked = len(codex.prompts_of(operation.id))
+    if isinstance(operation.request, CompactThread):
+        asked = sum(turn.is_compaction for turn in codex.turns)
+    else:
+        asked = len(codex.prompts_of(operation.id))
     return [] if asked <= 1 else [Breach("I1", f"{operation.id} asked the model {asked} times")]
 
 
@@ -126,6 +136,8 @@ def _ended_truly(operation: Operation, codex: FakeCodex) -> list[Breach]:
         if (operation.status is Status.COMPLETED) != bool(prompts):
             return [Breach("I7", f"steering {operation.status}, taken {len(prompts)} times")]
         return []
+    if operation.turn_id is None and operation.status is Status.COMPLETED:
+        return _was_done(operation, codex)
     if turn is None:
         asked = codex.prompts_of(operation.id)
         guessed = operation.status in (Status.COMPLETED, Status.INTERRUPTED) or bool(asked)
@@ -133,11 +145,28 @@ def _ended_truly(operation: Operation, codex: FakeCodex) -> list[Breach]:
     if turn.status != operation.status:
         return [Breach("I7", f"Codex says {turn.status}, the book {operation.status}")]
     if operation.status is Status.COMPLETED:
-        said = turn.said()
+        is_compaction = isinstance(operation.request, CompactThread)
+        said = Compaction.silence if is_compaction else turn.said()
         reported = operation.report.text if operation.report else None
         if reported != said:
             return [Breach("I6", f"Codex said {said!r}, reported was {reported!r}")]
     return []
+
+
+def _was_done(operation: Operation, codex: FakeCodex) -> list[Breach]:
+    """What needed no turn is as it was wanted, or was at some time."""
+    match operation.request:
+        case ForkThread(source_thread_id=source):
+            thread = codex.disk.get(operation.thread_id or "")
+            is_true = thread is not None and thread.forked_from == source
+        case ArchiveThread(thread_id=thread_id):
+            is_true = ("thread/archive", {"threadId": thread_id}) in codex.calls
+        case UnarchiveThread(thread_id=thread_id):
+            is_true = ("thread/unarchive", {"threadId": thread_id}) in codex.calls
+        case _:
+            is_true = False
+    what = f"{operation.id} ({operation.request.type}) is said to be done"
+    return [] if is_true else [Breach("I7", what)]
 
 
 def _journal(book: Book, operation: Operation, codex: FakeCodex) -> list[Breach]:

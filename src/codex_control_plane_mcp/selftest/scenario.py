@@ -10,7 +10,13 @@ from codex_control_plane_mcp.errors import IdempotencyMismatch, InteractionUnava
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import Sandbox
-from codex_control_plane_mcp.model.request import CollaborationMode, OperationType
+from codex_control_plane_mcp.model.request import (
+    ArchiveThread,
+    CollaborationMode,
+    CompactThread,
+    OperationType,
+    UnarchiveThread,
+)
 from codex_control_plane_mcp.selftest.history import Breach
 from codex_control_plane_mcp.selftest.world import Client
 
@@ -118,6 +124,28 @@ async def interrupt_and_fail(client: Client) -> None:
     await client.end(failing)
 
 
+async def fork_and_file(client: Client) -> None:
+    """A thread is forked with words and without, compacted, put away and brought back."""
+    first = await client.end(await client.submit(_chat(client, "first", "Begin.\nsay Begun.")))
+    if first.thread_id is None or first.status is not Status.COMPLETED:
+        return
+    forking = await client.submit(_fork("fork", first.thread_id, "Branch off.\nsay Branched."))
+    bare = await client.submit(_fork("bare", first.thread_id, ""))
+    await client.end(forking)
+    await client.end(bare)
+    for action in (CompactThread, ArchiveThread, UnarchiveThread):
+        await client.act(action, first.thread_id)
+
+
+def _fork(key: str, source_thread_id: str, message: str) -> Task:
+    return Task(
+        operation_type=OperationType.FORK_THREAD,
+        message=message,
+        source_thread_id=source_thread_id,
+        client_request_id=key,
+    )
+
+
 def _chat(client: Client, key: str, message: str, *, writes: bool = False) -> Task:
     return Task(
         operation_type=OperationType.START_CHAT,
@@ -133,4 +161,5 @@ SCENARIOS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "plan": plan_and_execute,
     "talk": ask_and_refuse,
     "stop": interrupt_and_fail,
+    "threads": fork_and_file,
 }

@@ -23,6 +23,7 @@ from codex_control_plane_mcp.desk.interactions import Given
 from codex_control_plane_mcp.desk.runtime import NoRuntime
 from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.desk.threads import Action
 from codex_control_plane_mcp.desk.views import InteractionView, OperationView
 from codex_control_plane_mcp.errors import ControlPlaneError, InteractionUnavailable
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId
@@ -290,6 +291,13 @@ class Client:
     async def interrupt(self, operation_id: OperationId) -> None:
         """Want it to end until that is stored."""
         await self._call(lambda desk: desk.interrupt(operation_id, "client"))
+
+    async def act(self, action: Action, thread_id: str) -> None:
+        """Have something done with a thread, and wait for its end."""
+        receipt = await self._call(lambda desk: desk.act(action, thread_id))
+        operation_id = OperationId(receipt.operation_id)
+        self.acknowledged.append((None, operation_id))
+        await self.end(operation_id)
 
     async def expects(
         self,
