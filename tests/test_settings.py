@@ -97,6 +97,13 @@ def test_roots_may_be_a_list_in_the_file(tmp_path: Path) -> None:
     assert settings.roots == (tmp_path.resolve(), Path("/srv").resolve())
 
 
+@pytest.mark.parametrize("named", ["dropin, core,core", ["dropin", "core"]])
+def test_tool_sets_are_named_in_a_list_or_with_commas(tmp_path: Path, named: object) -> None:
+    settings = from_file(tmp_path, toolsets=named)
+
+    assert settings.toolsets == ("core", "dropin")
+
+
 def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"state_db": str(tmp_path / "s.sqlite3")}))
@@ -122,6 +129,8 @@ def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> No
         ("CODEX_MCP_APPROVAL_RESPONSE_TIMEOUT_SECONDS", "nan"),
         ("CODEX_MCP_IDLE_EXIT_SECONDS", "-1"),
         ("CODEX_MCP_APP_SERVER", "remote"),
+        ("CODEX_MCP_TOOLSETS", "core,all"),
+        ("CODEX_MCP_TOOLSETS", ","),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_its_name(variable: str, value: str) -> None:
@@ -137,6 +146,9 @@ def test_a_value_that_cannot_be_meant_is_refused_by_its_name(variable: str, valu
         {"allowed_roots": [5]},
         {"max_active_turns_global": True},
         {"idle_exit_seconds": []},
+        {"toolsets": {"core": True}},
+        {"toolsets": ["core", ["read"]]},
+        {"toolsets": []},
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_by_its_key(

@@ -19,6 +19,8 @@ from codex_control_plane_mcp.errors import InvalidArgument
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
 AppServerMode = Literal["auto", "private", "shared", "stdio"]
+#: What tools can be offered by.
+ToolSet = Literal["core", "read", "lifecycle", "compat", "dropin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class Settings:
     app_server: AppServerMode = "auto"
     #: The worker leaves when nobody was connected and nothing was unfinished for this long.
     idle_exit_seconds: float = 600.0
+    #: The tools that clients are offered; those of the worker count, whatever a pipe was given.
+    toolsets: tuple[ToolSet, ...] = ("core", "read", "lifecycle", "compat")
     #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -180,6 +184,22 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
+def _some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
+    """Each once, in the order of `choices`, from a list or from one text with commas between."""
+
+    def read(value: object) -> tuple[str, ...]:
+        named = value.split(",") if isinstance(value, str) else value
+        if not isinstance(named, list):
+            raise ValueError("must be a list of names, or one text with commas between")
+        names = [name.strip() if isinstance(name, str) else name for name in named]
+        stated = [name for name in names if name != ""]
+        if not stated or any(name not in choices for name in stated):
+            raise ValueError(f"must name some of: {', '.join(choices)}")
+        return tuple(choice for choice in choices if choice in stated)
+
+    return read
+
+
 def _count(value: object) -> int:
     number = _number(value)
     if number < 1 or number != int(number):
@@ -247,6 +267,7 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     ),
     "app_server": ("CODEX_MCP_APP_SERVER", _one_of(*get_args(AppServerMode))),
     "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
+    "toolsets": ("CODEX_MCP_TOOLSETS", _some_of(*get_args(ToolSet))),
 }
 
 

@@ -15,13 +15,19 @@ from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from codex_control_plane_mcp.doors.mcp.listener import Listener
-from codex_control_plane_mcp.doors.mcp.tools import KEYED, REPEATABLE
+from codex_control_plane_mcp.doors.mcp.tools import offered
 from codex_control_plane_mcp.framing import MAX_LINE_BYTES
 from codex_control_plane_mcp.rendezvous import Descriptor, pipe_greeting
 from tests.desk.reception import Reception, reception
 
 KINDS = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
 TOKEN = "a-token-of-the-worker"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Real sockets take real time."""
+    return "asyncio"
 
 
 @pytest.fixture
@@ -123,8 +129,9 @@ async def test_a_client_is_greeted_and_told_what_may_be_sent_again(
         greeting = pipe_greeting(listener.descriptor.token)
         await line.stream.send(greeting + json.dumps(INITIALIZE).encode() + b"\n")
         greeted = await line.hear()
-        assert greeted["repeatable"] == sorted(REPEATABLE)
-        assert greeted["keyed"] == sorted(KEYED)
+        offer = offered(at.settings.toolsets)
+        assert greeted["repeatable"] == sorted(offer.repeatable)
+        assert greeted["keyed"] == sorted(offer.keyed)
         assert (await line.hear())["result"]["protocolVersion"] == "2025-06-18"
 
 

@@ -72,6 +72,11 @@ class Desk:
         self._limits = limits_of(settings)
         self._threads = threads
 
+    @property
+    def settings(self) -> Settings:
+        """For doors that offer more or less by them."""
+        return self._settings
+
     async def submit(self, task: Task) -> views.OperationView:
         """Take a task in; when this returns, it is on the disk."""
         check(task)

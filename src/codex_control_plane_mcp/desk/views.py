@@ -14,8 +14,10 @@ from codex_control_plane_mcp.model.operation import Policy, Status, TokenUsage
 from codex_control_plane_mcp.model.request import OperationType
 
 OPTIONAL: Final = {"optional": True}
-#: Spelled out in the schema of another tool.
+#: Schemas do not spell out what is in it: another tool does, or it is only to be looked at.
 BRIEF: Final = {"brief": True}
+#: Goes without saying: schemas leave it out, for an agent pays for each word of them.
+TACIT: Final = {"tacit": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,9 @@ class FinalReport:
     text: str
     structured: object
     structured_status: str
-    thread_id: str | None
+    thread_id: str | None = field(metadata=TACIT)
     #: None where there was no turn.
-    turn_id: str | None
+    turn_id: str | None = field(metadata=TACIT)
     #: The text begins at this character of the whole.
     offset: int
     total_chars: int
@@ -105,10 +107,10 @@ class OptionView:
 class InteractionView:
     interaction_id: str
     kind: Kind
-    method: str
+    method: str = field(metadata=TACIT)
     operation_id: str
-    thread_id: str
-    turn_id: str | None
+    thread_id: str = field(metadata=TACIT)
+    turn_id: str | None = field(metadata=TACIT)
     prompt: str
     command: str | None
     cwd: str | None
@@ -117,47 +119,56 @@ class InteractionView:
     questions: tuple[QuestionView, ...]
     risk_summary: str | None
     status: InteractionStatus
-    created_at: Moment
-    expires_at: Moment | None
-    answered_by: str | None
+    created_at: Moment = field(metadata=TACIT)
+    expires_at: Moment | None = field(metadata=TACIT)
+    answered_by: str | None = field(metadata=TACIT)
     #: What else is asked for: permissions, a form's schema, the changes of a patch.
     details: Mapping[str, object] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperationView:
-    """An operation as its owner should see it; also the receipt of a submission."""
+class Receipt:
+    """What whoever handed in a task goes on with."""
 
     operation_id: str
     client_request_id: str | None
-    operation_type: OperationType
     status: Status
-    phase: str
-    project_id: str
     thread_id: str | None
     turn_id: str | None
-    workflow_id: str | None = None
-    cwd: str
-    created_at: Moment
-    updated_at: Moment
-    started_at: Moment | None
-    completed_at: Moment | None
+    #: Whether an earlier call had made it.
     idempotent: bool | None = field(default=None, metadata=OPTIONAL)
     queue_state: QueueState
+    last_error: LastError | None
+    next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationView(Receipt):
+    """An operation as its owner should see it; also what a submission is answered with."""
+
+    operation_type: OperationType = field(metadata=TACIT)
+    phase: str = field(metadata=TACIT)
+    project_id: str = field(metadata=TACIT)
+    workflow_id: str | None = field(default=None, metadata=TACIT)
+    cwd: str = field(metadata=TACIT)
+    created_at: Moment = field(metadata=TACIT)
+    updated_at: Moment = field(metadata=TACIT)
+    started_at: Moment | None = field(metadata=TACIT)
+    completed_at: Moment | None = field(metadata=TACIT)
     pending_interactions: tuple[InteractionView, ...] = field(metadata=BRIEF)
-    latest_messages: tuple[Message, ...]
-    progress_events: tuple[ProgressEvent, ...] | None = field(default=None, metadata=OPTIONAL)
-    latest_seq: int
+    latest_messages: tuple[Message, ...] = field(metadata=BRIEF)
+    progress_events: tuple[ProgressEvent, ...] | None = field(
+        default=None, metadata=OPTIONAL | BRIEF
+    )
+    latest_seq: int = field(metadata=TACIT)
     #: The `after_seq` to go on with: events up to here have been shown.
     next_after_seq: int | None = field(default=None, metadata=OPTIONAL)
-    token_usage: TokenUsage | None
+    token_usage: TokenUsage | None = field(metadata=TACIT)
     final_report: FinalReport | None
-    last_error: LastError | None
     evidence: Evidence
-    effective_policy: Policy | None
-    next_recommended_action: str
-    poll_recommended: bool
-    recommended_poll_after_seconds: int | None
+    effective_policy: Policy | None = field(metadata=TACIT)
+    poll_recommended: bool = field(metadata=TACIT)
+    recommended_poll_after_seconds: int | None = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +177,14 @@ class OperationLine:
 
     operation_id: str
     status: Status
-    phase: str
-    project_id: str
+    phase: str = field(metadata=TACIT)
+    project_id: str = field(metadata=TACIT)
     thread_id: str | None
-    turn_id: str | None
-    updated_at: Moment
-    completed_at: Moment | None
+    turn_id: str | None = field(metadata=TACIT)
+    updated_at: Moment = field(metadata=TACIT)
+    completed_at: Moment | None = field(metadata=TACIT)
     pending_interaction_count: int
-    latest_seq: int
+    latest_seq: int = field(metadata=TACIT)
     last_error: LastError | None
     next_recommended_action: str
 
@@ -198,9 +209,9 @@ class InteractionList:
 @dataclass(frozen=True, slots=True)
 class AnswerReceipt:
     interaction_id: str
-    operation_id: str
-    thread_id: str
-    turn_id: str | None
+    operation_id: str = field(metadata=TACIT)
+    thread_id: str = field(metadata=TACIT)
+    turn_id: str | None = field(metadata=TACIT)
     status: InteractionStatus
     answered_by: str
     #: Whether Codex has it; if not yet, it is on its way and stored.
@@ -211,8 +222,8 @@ class AnswerReceipt:
 @dataclass(frozen=True, slots=True)
 class InterruptReceipt:
     operation_id: str
-    thread_id: str | None
-    turn_id: str | None
+    thread_id: str | None = field(metadata=TACIT)
+    turn_id: str | None = field(metadata=TACIT)
     status: Status
     #: Whether this call ended it, or will: false for what had ended before.
     changed: bool
@@ -227,19 +238,19 @@ class ActionView:
     """Something done with a thread as a whole."""
 
     action_id: str
-    operation_id: str
-    operation_type: OperationType
-    thread_id: str | None
+    operation_id: str = field(metadata=TACIT)
+    operation_type: OperationType = field(metadata=TACIT)
+    thread_id: str | None = field(metadata=TACIT)
     status: Status
-    created_at: Moment
-    completed_at: Moment | None
+    created_at: Moment = field(metadata=TACIT)
+    completed_at: Moment | None = field(metadata=TACIT)
     idempotent: bool | None = field(default=None, metadata=OPTIONAL)
     #: What came of it, in words.
     result: str | None
     last_error: LastError | None
     next_recommended_action: str
-    poll_recommended: bool
-    recommended_poll_after_seconds: int | None
+    poll_recommended: bool = field(metadata=TACIT)
+    recommended_poll_after_seconds: int | None = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +343,10 @@ class HealthView:
     overall_status: str
     problems: tuple[Problem, ...]
     active_work: ActiveWork
-    queue: QueueHealth
+    queue: QueueHealth = field(metadata=TACIT)
     app_server: AppServerHealth
-    codex: CodexHealth
-    worker: WorkerHealth | None
-    state_database: StateDatabase
+    codex: CodexHealth = field(metadata=TACIT)
+    worker: WorkerHealth | None = field(metadata=TACIT)
+    state_database: StateDatabase = field(metadata=TACIT)
     recent_errors: tuple[RecentError, ...]
     operation: OperationLine | None = field(default=None, metadata=OPTIONAL)

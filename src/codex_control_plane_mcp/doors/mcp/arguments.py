@@ -171,8 +171,11 @@ def _problem(model: type[Arguments], error: Mapping[str, Any]) -> tuple[str, str
     field = ".".join(str(part) for part in place) or "arguments"
     match error["type"]:
         case "extra_forbidden":
-            known = ", ".join(model.model_fields)
-            return field, f"`{field}` is not an argument of this tool; it takes: {known}"
+            outer, taken = schema_of(model), "it takes"
+            for part in place[:-1]:
+                outer, taken = outer["properties"][part], f"`{part}` takes"
+            known = ", ".join(outer["properties"])
+            return field, f"`{field}` is not an argument of this tool; {taken}: {known}"
         case "missing":
             return field, f"`{field}` is required"
         case _:
@@ -211,7 +214,10 @@ def _refuse_text(name: str, text: str) -> None:
 def schema_of(model: type[Arguments]) -> dict[str, Any]:
     """The JSON schema of the arguments, without what a reader does not need: titles, nulls."""
     schema = model.model_json_schema()
-    named = schema.get("$defs", {})
+    return _object(schema, schema.get("$defs", {}))
+
+
+def _object(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
     required = schema.get("required", [])
     return {
         "type": "object",
@@ -228,12 +234,10 @@ def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any
     plain = {key: schema[key] for key in _TELLING if key in schema}
     if "const" in plain:
         plain.pop("type")
-    if "$ref" in schema:
-        plain |= _plain(named[schema["$ref"].rpartition("/")[2]], named)
-    if "properties" in schema:
-        plain["properties"] = {
-            name: _plain(one, named) for name, one in schema["properties"].items()
-        }
+    if "$ref" in schema:  # an enum, or arguments within an argument
+        target = named[schema["$ref"].rpartition("/")[2]]
+        choices = {key: target[key] for key in ("type", "enum") if key in target}
+        plain = (_object(target, named) if "properties" in target else choices) | plain
     if "items" in schema:
         plain["items"] = _plain(schema["items"], named)
     for part in schema.get("anyOf", ()):

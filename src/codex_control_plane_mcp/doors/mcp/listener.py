@@ -22,7 +22,7 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp import lines
 from codex_control_plane_mcp.doors.mcp.lines import LineReader, LineWriter
 from codex_control_plane_mcp.doors.mcp.server import make_server
-from codex_control_plane_mcp.doors.mcp.tools import KEYED, REPEATABLE
+from codex_control_plane_mcp.doors.mcp.tools import offered
 from codex_control_plane_mcp.rendezvous import (
     GREETING_SECONDS,
     MAX_GREETING_BYTES,
@@ -52,6 +52,7 @@ class Listener:
         #: Where it listens; over TCP, with the port once it does.
         self.descriptor = descriptor
         self._server = make_server(desk)
+        self._offer = offered(desk.settings.toolsets)
         self._on_connections = on_connections or (lambda _count: None)
         #: Called with its version when a newer release of ourselves knocks. Its pipe is hung up on,
         #: and starts a worker of its own release.
@@ -123,7 +124,7 @@ class Listener:
             if is_newer(pipe.version, __version__):
                 self._on_newer(pipe.version)
                 raise anyio.EndOfStream
-            await stream.send(worker_greeting(REPEATABLE, KEYED))
+            await stream.send(worker_greeting(self._offer.repeatable, self._offer.keyed))
         return early
 
     @contextmanager

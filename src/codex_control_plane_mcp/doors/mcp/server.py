@@ -23,53 +23,25 @@ from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
+from codex_control_plane_mcp.doors.mcp.instructions import instructions
 from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.doors.mcp.tool import Shown
-from codex_control_plane_mcp.doors.mcp.tools import BY_NAME, SERVER_NAME, definitions
-from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, StateBusy
+from codex_control_plane_mcp.doors.mcp.tools import SERVER_NAME, offered
+from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 from codex_control_plane_mcp.redact import redact_json
 
 logger = logging.getLogger(__name__)
 
-INSTRUCTIONS = """\
-Durable tasks for Codex, the coding agent on this machine. A task goes on when you time out, \
-disconnect or are restarted; nothing is lost and nothing runs twice.
-
-1. codex_submit_task with operation_type "start_chat", a message, and project_id or cwd \
-(codex_list_projects shows where). It returns at once with operationId: keep it. Give a \
-client_request_id of your own and you may send the same call again after any doubt: it never \
-starts a second task.
-2. codex_wait with your operation_ids and wait_seconds up to 45; again with its cursor, until the \
-task needs you or is final. For one task with progress: codex_get_operation_status with \
-wait_seconds, and after_seq = the last nextAfterSeq to see only what is new. Long silence is \
-normal (quietForSeconds is a fact, not a failure): do not submit again.
-3. nextRecommendedAction says what to do.
-   answer_pending_interaction: Codex asks something. codex_list_pending_interactions shows it; put \
-command, cwd, reason and riskSummary before the person who decides, then \
-codex_answer_pending_interaction.
-   read_final_report: finalReport.text is what Codex said at the end; while finalReport.nextOffset \
-is not null, read on with report_offset.
-   inspect_last_error: lastError says what went wrong.
-4. To go on in the same thread: codex_submit_task with operation_type "send_message" and thread_id.
-5. codex_interrupt_turn stops a task.
-
-Final statuses: completed, failed, interrupted, cancelled, and unknown_after_app_server_exit, \
-which is no success: look at the folder before you try again. Defaults are sandbox read-only and \
-approval_policy on-request; ask for workspace-write where files shall change.
-
-Errors come as {"ok": false, "error": {code, message, details, retryable}}; message says what to \
-do. CODEX_DUPLICATE_PROMPT_ACTIVE: the same prompt is being worked on; follow existingOperationId. \
-Retry only where retryable is true.
-"""
-
 
 def make_server(desk: Desk) -> Server[Any]:
     """One server for any number of connections: it keeps nothing of them."""
+    toolsets = desk.settings.toolsets
+    definitions = offered(toolsets).definitions
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: PaginatedRequestParams | None
     ) -> ListToolsResult:
-        return ListToolsResult(tools=[ListedTool.model_validate(one) for one in definitions()])
+        return ListToolsResult(tools=[ListedTool.model_validate(one) for one in definitions])
 
     async def call_tool(
         context: ServerRequestContext[Any], params: CallToolRequestParams
@@ -84,7 +56,7 @@ def make_server(desk: Desk) -> Server[Any]:
     server: Server[Any] = Server(
         SERVER_NAME,
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=instructions(toolsets),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -108,9 +80,7 @@ async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) 
 
 
 async def _call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Shown:
-    tool = BY_NAME.get(name)
-    if tool is None:
-        raise InvalidArgument(f"there is no tool {name!r}; there are: {', '.join(BY_NAME)}")
+    tool = offered(desk.settings.toolsets).find(name)
     return await tool.call(desk, parse(tool.arguments, arguments), by)
 
 

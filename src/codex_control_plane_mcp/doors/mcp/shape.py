@@ -78,12 +78,12 @@ def schema_of(*views: type, depth: int = 2) -> Json:
     """The schema of a result that shows these views side by side, or an error.
 
     `ok` alone is required: an error has nothing else. Below `depth` objects are not spelled out,
-    to keep the tools that an agent must read small.
+    nor is what is the same for every tool (`error`, `truncated`), to keep the tools that an agent
+    must read small.
     """
     properties: Json = {"ok": {"type": "boolean"}}
     for view in views:
         properties |= _properties(view, depth)
-    properties |= {"truncated": {"type": "boolean"}, "error": {"type": "object"}}
     return {"type": "object", "properties": properties, "required": ["ok"]}
 
 
@@ -91,6 +91,8 @@ def _properties(view: type, depth: int) -> Json:
     hints = get_type_hints(view)
     properties: Json = {}
     for field in fields(view):
+        if field.metadata.get("tacit"):
+            continue
         schema = _schema(hints[field.name], 1 if field.metadata.get("brief") else depth)
         if field.metadata.get("optional") and "type" in schema:
             schema["type"] = schema["type"][0]  # it is left out, never null

@@ -52,7 +52,7 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             "ephemeral",
         ),
     )
-    return Shown((await desk.submit(task),), _STATUS_RULES)
+    return Shown((await desk.submit(task),), STATUS_RULES)
 
 
 async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Shown:
@@ -70,9 +70,9 @@ async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Show
     )
     shown = await desk.status(look, wanted.wait_seconds or 0)
     if wanted.after_seq is None:
-        return Shown((shown,), _STATUS_RULES)
+        return Shown((shown,), STATUS_RULES)
     # Whoever follows the events by their numbers must not lose one: the newest are for next time.
-    return Shown((shown,), (drop_first("latestMessages"), _events_for_later, *_STATUS_RULES[2:]))
+    return Shown((shown,), (drop_first("latestMessages"), _events_for_later, *STATUS_RULES[2:]))
 
 
 def _point_behind_last(result: Json, left: int) -> None:
@@ -80,7 +80,7 @@ def _point_behind_last(result: Json, left: int) -> None:
 
 
 _events_for_later = drop_last("progressEvents", then=_point_behind_last)
-_STATUS_RULES: tuple[Shorten, ...] = (
+STATUS_RULES: tuple[Shorten, ...] = (
     drop_first("progressEvents"),
     drop_first("latestMessages"),
     cut_report,
@@ -153,9 +153,10 @@ TOOLS: tuple[Tool[Any], ...] = (
         "Hand a task to Codex; returns at once with operationId. start_chat: new thread in "
         "project_id or cwd. send_message: go on in thread_id. Then codex_wait.",
         args.SubmitTask,
-        (views.OperationView,),
+        (views.Receipt,),
         Hints(),
         _submit,
+        toolset="core",
         keyed=True,
     ),
     Tool(
@@ -167,6 +168,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.OperationView,),
         READS,
         _status,
+        toolset="core",
         depth=2,
         repeatable=True,
     ),
@@ -177,6 +179,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.WaitView,),
         READS,
         _wait,
+        toolset="core",
         depth=2,
         repeatable=True,
     ),
@@ -187,6 +190,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.InteractionList,),
         READS,
         _interactions,
+        toolset="core",
         depth=2,
         repeatable=True,
     ),
@@ -198,6 +202,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.AnswerReceipt,),
         Hints(destructive=True, idempotent=True),
         _answer,
+        toolset="core",
     ),
     Tool(
         "codex_interrupt_turn",
@@ -206,6 +211,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.InterruptReceipt,),
         Hints(idempotent=True),
         _interrupt,
+        toolset="core",
         repeatable=True,
     ),
     Tool(
@@ -215,7 +221,9 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.ProjectList,),
         READS,
         _projects,
+        toolset="core",
         depth=2,
         repeatable=True,
+        stable=False,
     ),
 )

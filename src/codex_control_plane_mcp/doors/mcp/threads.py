@@ -24,6 +24,7 @@ def _acting(
         (views.ActionView,),
         Hints(idempotent=repeatable),
         call,
+        toolset="lifecycle",
         repeatable=repeatable,
     )
 
@@ -59,6 +60,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.ActionView,),
         READS,
         _compaction,
+        toolset="lifecycle",
         repeatable=True,
     ),
 )

@@ -1,12 +1,13 @@
 """What a tool is: its name, what it says, takes, shows and may do."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import Arguments
 from codex_control_plane_mcp.doors.mcp.fit import Shorten
+from codex_control_plane_mcp.settings import ToolSet
 
 A = TypeVar("A", bound=Arguments)
 
@@ -41,12 +42,16 @@ class Tool(Generic[A]):
     name: str
     description: str
     arguments: type[A]
+    #: What its output schema spells out: views, or what they extend. A result may say more.
     shows: tuple[type, ...]
     hints: Hints
     call: Callable[[Desk, A, str], Awaitable[Shown]]
+    toolset: ToolSet = field(kw_only=True)
     #: How deep its output schema is spelled out.
     depth: int = 1
     #: May be sent again when its answer was lost.
     repeatable: bool = False
     #: May be sent again when it bears a `client_request_id`.
     keyed: bool = False
+    #: False: of the older surface, kept for clients that know it.
+    stable: bool = True

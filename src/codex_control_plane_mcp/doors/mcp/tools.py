@@ -1,7 +1,8 @@
-"""The table of tools. Each group of them is in a module of its own; one entry is all there is to
-a tool, and its handler turns arguments into the desk's words."""
+"""The table of tools, and what of it is offered. Each group of tools is in a module of its own; one
+entry is all there is to a tool, and its handler turns arguments into the desk's words."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,7 +20,9 @@ from codex_control_plane_mcp.doors.mcp.fit import (
     drop_last,
 )
 from codex_control_plane_mcp.doors.mcp.shape import schema_of
-from codex_control_plane_mcp.doors.mcp.tool import READS, Shown, Tool
+from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
+from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.settings import ToolSet
 
 SERVER_NAME = "codex-control-plane-mcp"
 CONTRACT_VERSION = "1"
@@ -30,7 +33,7 @@ class VersionBlock:
     server_name: str
     server_version: str
     contract_version: str
-    #: Changes when a tool's name, arguments or results do.
+    #: Changes when a tool's name, arguments or results do, and when other tools are offered.
     tool_surface_hash: str
     stable_tools: tuple[str, ...]
     compatibility_tools: tuple[str, ...]
@@ -38,57 +41,93 @@ class VersionBlock:
 
 async def _health(desk: Desk, wanted: args.HealthSummary, _by: str) -> Shown:
     scope = Scope(**given(wanted, "operation_id", "thread_id", "max_recent_errors"))
-    return Shown((version_block(), await desk.health(scope)), (drop_last("recentErrors", keep=0),))
+    version = offered(desk.settings.toolsets).version
+    return Shown((version, await desk.health(scope)), (drop_last("recentErrors", keep=0),))
 
 
 _HEALTH: Tool[Any] = Tool(
     "codex_health_summary",
-    "Whether everything is in order, versions, active work, recent errors. Starts nothing.",
+    "Whether all is in order: versions, active work, recent errors. Starts nothing.",
     args.HealthSummary,
     (VersionBlock, views.HealthView),
     READS,
     _health,
+    toolset="core",
     repeatable=True,
 )
 
-TOOLS: tuple[Tool[Any], ...] = (*tasks.TOOLS, *threads.TOOLS, _HEALTH)
-BY_NAME: dict[str, Tool[Any]] = {tool.name: tool for tool in TOOLS}
-REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.repeatable)
-KEYED = frozenset(tool.name for tool in TOOLS if tool.keyed)
+TOOLS: tuple[Tool[Any], ...] = (*tasks.TOOLS, _HEALTH, *threads.TOOLS)
+_BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools of the sets that are switched on, and what follows from which they are."""
+
+    tools: tuple[Tool[Any], ...]
+    #: As MCP lists them.
+    definitions: tuple[Json, ...]
+    version: VersionBlock
+    #: What a pipe may send again when the answer was lost; the latter with a `client_request_id`.
+    repeatable: frozenset[str]
+    keyed: frozenset[str]
+
+    def find(self, name: str) -> Tool[Any]:
+        """Raises InvalidArgument for a tool that there is not, or not here."""
+        tool = _BY_NAME.get(name)
+        if tool is None:
+            raise InvalidArgument(f"there is no tool {name!r}; tools/list shows those there are")
+        if tool not in self.tools:
+            raise InvalidArgument(
+                f"{name} is switched off here: its set, {tool.toolset}, is not among the worker's "
+                "CODEX_MCP_TOOLSETS"
+            )
+        return tool
 
 
 @cache
-def definitions() -> tuple[Json, ...]:
-    """The tools as MCP lists them."""
-    return tuple(
-        {
-            "name": tool.name,
-            "description": tool.description,
-            "inputSchema": args.schema_of(tool.arguments),
-            "outputSchema": schema_of(*tool.shows, depth=tool.depth),
-            "annotations": {
-                "readOnlyHint": tool.hints.read_only,
-                "destructiveHint": tool.hints.destructive,
-                "idempotentHint": tool.hints.idempotent,
-                "openWorldHint": tool.hints.open_world,
-            },
-        }
-        for tool in TOOLS
+def offered(toolsets: tuple[ToolSet, ...]) -> Offer:
+    tools = tuple(tool for tool in TOOLS if tool.toolset in toolsets)
+    definitions = tuple(_definition(tool) for tool in tools)
+    return Offer(
+        tools=tools,
+        definitions=definitions,
+        version=_version_block(tools, definitions),
+        repeatable=frozenset(tool.name for tool in tools if tool.repeatable),
+        keyed=frozenset(tool.name for tool in tools if tool.keyed),
     )
 
 
-@cache
-def version_block() -> VersionBlock:
-    surface = hashlib.sha256(compact(definitions()).encode()).hexdigest()[:16]
+def _definition(tool: Tool[Any]) -> Json:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "inputSchema": args.schema_of(tool.arguments),
+        "outputSchema": schema_of(*tool.shows, depth=tool.depth),
+        "annotations": _annotations(tool.hints),
+    }
+
+
+def _annotations(hints: Hints) -> Json:
+    """Every hint that means something: of a tool that only reads, two do not."""
+    world = {"openWorldHint": hints.open_world}
+    if hints.read_only:
+        return {"readOnlyHint": True, **world}
+    return {
+        "readOnlyHint": False,
+        "destructiveHint": hints.destructive,
+        "idempotentHint": hints.idempotent,
+        **world,
+    }
+
+
+def _version_block(tools: Sequence[Tool[Any]], definitions: Sequence[Json]) -> VersionBlock:
+    surface = hashlib.sha256(compact(definitions).encode()).hexdigest()[:16]
     return VersionBlock(
         server_name=SERVER_NAME,
         server_version=__version__,
         contract_version=CONTRACT_VERSION,
         tool_surface_hash=surface,
-        stable_tools=tuple(tool.name for tool in TOOLS if tool.name not in COMPATIBILITY),
-        compatibility_tools=tuple(tool.name for tool in TOOLS if tool.name in COMPATIBILITY),
+        stable_tools=tuple(tool.name for tool in tools if tool.stable),
+        compatibility_tools=tuple(tool.name for tool in tools if not tool.stable),
     )
-
-
-#: Tools of the older surface, kept for clients that know them.
-COMPATIBILITY = frozenset({"codex_list_projects"})
