@@ -18,6 +18,7 @@ from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
 from codex_control_plane_mcp.doors.mcp.server import make_server
 from codex_control_plane_mcp.doors.mcp.tools import offered
 from codex_control_plane_mcp.settings import ToolSet
+from codex_control_plane_mcp.store import operations
 from tests.desk.reception import Reception
 
 EVERYTHING = offered(get_args(ToolSet))
@@ -84,6 +85,14 @@ class Caller:
 async def calling(at: Reception, desk: Desk | None = None) -> AsyncIterator[Caller]:
     async with client_of(desk or at.desk) as session:
         yield Caller(session)
+
+
+async def begun(at: Reception) -> str:
+    """The operation that a call makes, as soon as it is there."""
+    with at.book.bell.listening() as listener:
+        while not (found := await at.book.read(operations.unfinished)):
+            await listener.wait()
+    return found[0].id
 
 
 def task(at: Reception, **more: Any) -> dict[str, Any]:

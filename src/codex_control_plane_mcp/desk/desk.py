@@ -1,10 +1,11 @@
 """The desk itself: one method for each thing a door may want. Every door has the same one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
@@ -19,9 +20,10 @@ from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
 from codex_control_plane_mcp.desk.submit import Task, check, enter, submission
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
-from codex_control_plane_mcp.desk.wait import changed, next_change
+from codex_control_plane_mcp.desk.wait import STARTED, changed, next_change, reached
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
@@ -94,6 +96,21 @@ class Desk:
             )
 
         return await self._book.write(store)
+
+    async def start(self, task: Task, wait_seconds: float) -> views.OperationView:
+        """Take a task in, and wait until its turn runs or never will."""
+        by = anyio.current_time() + wait_seconds
+        return await self._once(await self.submit(task), STARTED, by)
+
+    async def _once(
+        self, receipt: views.OperationView, statuses: frozenset[Status], by: float
+    ) -> views.OperationView:
+        """The operation of a receipt as it is once it has one of these statuses, or at that time.
+        Taking it in may have taken long: the disk is slow, or Codex has to be asked something."""
+        id_ = OperationId(receipt.operation_id)
+        await reached(self._book, id_, statuses, by - anyio.current_time())
+        shown = await self.status(Look(operation_id=id_, progress_events=0))
+        return replace(shown, idempotent=receipt.idempotent)
 
     async def status(self, wanted: Look, wait_seconds: float = 0) -> views.OperationView:
         """How an operation stands, now or at the next change."""

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.desk.status import (
 )
 from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS, enter
 from codex_control_plane_mcp.desk.texts import plain
-from codex_control_plane_mcp.desk.wait import next_change, until
+from codex_control_plane_mcp.desk.wait import next_change, reached
 from codex_control_plane_mcp.errors import DuplicatePromptActive
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import FINAL, Operation
@@ -53,9 +53,7 @@ async def carry_out(
 
     operation_id, idempotent = await book.write(store)
     if action is not CompactThread:
-        await until(
-            book, [operation_id], FILED_SECONDS, lambda now: now[operation_id].status in FINAL
-        )
+        await reached(book, operation_id, FINAL, FILED_SECONDS)
     operation = await book.read(lambda reading: found(reading, operation_id))
     return _view(operation, idempotent=idempotent or None)
 

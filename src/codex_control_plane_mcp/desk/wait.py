@@ -10,17 +10,24 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.status import lines, not_found
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId
-from codex_control_plane_mcp.model.operation import FINAL, Status
+from codex_control_plane_mcp.model.operation import FINAL, WITH_TURN, Status
 from codex_control_plane_mcp.store import interactions, operations
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
 
 MAX_WAIT_SECONDS = 45.0
 
+#: A call that starts something answers after this long at the latest: storing and looking take
+#: their time too, and clients give up after 60 seconds.
+ANSWER_SECONDS = 40.0
+
 #: More are told by the next call: a result must stay short.
 MAX_LINES = 20
 
 WAITS_FOR_PEOPLE = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_USER_INPUT})
+
+#: For `reached`: its turn runs, or never will.
+STARTED = WITH_TURN | FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,13 @@ async def until(
                 await listener.wait()
                 now = await book.read(lambda reading: stands(reading, ids))
     return now, enough(now)
+
+
+async def reached(
+    book: Book, operation_id: OperationId, statuses: frozenset[Status], seconds: float
+) -> None:
+    """Return once the operation has one of these statuses, or after `seconds`."""
+    await until(book, [operation_id], seconds, lambda now: now[operation_id].status in statuses)
 
 
 async def next_change(

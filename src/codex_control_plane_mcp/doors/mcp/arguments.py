@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS
 from codex_control_plane_mcp.desk.texts import unwritable
 from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS
 from codex_control_plane_mcp.errors import InvalidArgument
@@ -32,6 +33,8 @@ _Mode = Annotated[CollaborationMode, Field(strict=False)]
 _Priority = Annotated[Priority, Field(strict=False)]
 _Dedup = Annotated[DedupPolicy, Field(strict=False)]
 _Status = Annotated[InteractionStatus, Field(strict=False)]
+#: The desk checks it too, and calls it by another name.
+_Id = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 _Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)]
 
 
@@ -145,6 +148,32 @@ class HealthSummary(Arguments):
     operation_id: str | None = None
     thread_id: str | None = None
     max_recent_errors: Annotated[int, Field(ge=0, le=20)] | None = None
+
+
+class _Starting(Arguments):
+    """What the older calls that start a turn share."""
+
+    message: str
+    client_request_id: str | None = Field(
+        None, description="The same id again never starts a second one"
+    )
+    project_id: str | None = None
+    cwd: str | None = None
+    model: str | None = None
+    sandbox: _Sandbox | None = None
+    approval_policy: _Approval | None = None
+    collaboration_mode: _Mode | None = None
+    timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="How long to wait for the turn to start, at most 40"
+    )
+
+
+class StartChat(_Starting):
+    title: str | None = None
+
+
+class SendMessage(_Starting):
+    chat_id: _Id
 
 
 # --- Parsing -------------------------------------------------------------------------------------
