@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -16,15 +16,23 @@ from codex_control_plane_mcp.desk.health import Scope, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
 from codex_control_plane_mcp.desk.interrupt import Turn, end
 from codex_control_plane_mcp.desk.projects import Place, Touched
+from codex_control_plane_mcp.desk.repeats import Repeats
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
-from codex_control_plane_mcp.desk.submit import Task, check, enter, submission
+from codex_control_plane_mcp.desk.submit import Accepted, Task, check, enter, submission
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
-from codex_control_plane_mcp.desk.wait import STARTED, changed, next_change, reached
+from codex_control_plane_mcp.desk.wait import (
+    ENDED_OR_ASKS,
+    STARTED,
+    changed,
+    next_change,
+    reached,
+)
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
-from codex_control_plane_mcp.model.operation import Status
+from codex_control_plane_mcp.model.operation import FINAL, Status
 from codex_control_plane_mcp.model.policy import is_within
+from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import operations
@@ -73,6 +81,7 @@ class Desk:
         self._runtime = runtime
         self._limits = limits_of(settings)
         self._threads = threads
+        self._repeats = Repeats()
 
     @property
     def settings(self) -> Settings:
@@ -81,6 +90,42 @@ class Desk:
 
     async def submit(self, task: Task) -> views.OperationView:
         """Take a task in; when this returns, it is on the disk."""
+        return await self._take_in(task, enter)
+
+    async def start(self, task: Task, wait_seconds: float) -> views.OperationView:
+        """Take a task in, and wait until its turn runs or never will."""
+        by = anyio.current_time() + wait_seconds
+        return await self._once(await self.submit(task), STARTED, by)
+
+    async def run(self, task: Task, wait_seconds: float) -> views.OperationView:
+        """Take a task in, and wait until it has ended or Codex asks something.
+
+        The same task again is the same operation (see `repeats`), so that whoever could not wait
+        that long, or lost the answer, makes the same call again. In a thread that exists it runs
+        as the last turn did.
+        """
+        by = anyio.current_time() + wait_seconds
+        options = await self._options_in(task.thread_id)
+        alike = replace(task, dedup_policy=DedupPolicy.IDEMPOTENCY_ONLY, **options)
+        receipt = await self._take_in(alike, self._repeats.enter)
+        shown = await self._once(receipt, ENDED_OR_ASKS, by)
+        if shown.status in FINAL:
+            self._repeats.handed_out(OperationId(shown.operation_id))
+        return shown
+
+    async def _once(
+        self, receipt: views.OperationView, statuses: frozenset[Status], by: float
+    ) -> views.OperationView:
+        """The operation of a receipt as it is once it has one of these statuses, or at that time.
+        Taking it in may have taken long: the disk is slow, or Codex has to be asked something."""
+        id_ = OperationId(receipt.operation_id)
+        await reached(self._book, id_, statuses, by - anyio.current_time())
+        shown = await self.status(Look(operation_id=id_, progress_events=0))
+        return replace(shown, idempotent=receipt.idempotent)
+
+    async def _take_in(
+        self, task: Task, enter: Callable[[Writing, Submission], Accepted]
+    ) -> views.OperationView:
         check(task)
         wanted = submission(task, await self._place(task), self._settings)
 
@@ -96,21 +141,6 @@ class Desk:
             )
 
         return await self._book.write(store)
-
-    async def start(self, task: Task, wait_seconds: float) -> views.OperationView:
-        """Take a task in, and wait until its turn runs or never will."""
-        by = anyio.current_time() + wait_seconds
-        return await self._once(await self.submit(task), STARTED, by)
-
-    async def _once(
-        self, receipt: views.OperationView, statuses: frozenset[Status], by: float
-    ) -> views.OperationView:
-        """The operation of a receipt as it is once it has one of these statuses, or at that time.
-        Taking it in may have taken long: the disk is slow, or Codex has to be asked something."""
-        id_ = OperationId(receipt.operation_id)
-        await reached(self._book, id_, statuses, by - anyio.current_time())
-        shown = await self.status(Look(operation_id=id_, progress_events=0))
-        return replace(shown, idempotent=receipt.idempotent)
 
     async def status(self, wanted: Look, wait_seconds: float = 0) -> views.OperationView:
         """How an operation stands, now or at the next change."""
@@ -171,6 +201,11 @@ class Desk:
             advice=None if self._settings.roots else projects.NO_ROOTS,
         )
 
+    async def only_folder(self) -> str | None:
+        """The folder that is meant where none is named, if there is one."""
+        folder = await self._off_loop(lambda: projects.only_folder(self._settings))
+        return None if folder is None else str(folder)
+
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
         return await look_around(self._book, self._settings, self._limits, self._runtime, scope)
@@ -216,6 +251,20 @@ class Desk:
         return await self._off_loop(
             lambda: projects.place(self._settings, (), project=None, cwd=folder)
         )
+
+    async def _options_in(self, thread_id: str | None) -> dict[str, Any]:
+        """How the last turn of a thread ran, in the words of a task."""
+        if thread_id is None:
+            return {}
+        options = await self._book.read(
+            lambda reading: operations.options_in_thread(reading, ThreadId(thread_id))
+        )
+        if options is None:
+            return {}
+        return {
+            name: getattr(options, name)
+            for name in ("sandbox", "approval_policy", "model", "effort")
+        }
 
     async def _off_loop_place(self, task: Task) -> Place:
         touched = await self._touched() if task.project else ()

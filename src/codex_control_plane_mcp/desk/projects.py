@@ -77,6 +77,19 @@ def place(
     return Place(str(folder), found.id)
 
 
+def only_folder(settings: Settings) -> Path | None:
+    """The folder that a caller means who names none: the only root that is allowed, or the only
+    project of the projects' root. None where there are several, or none."""
+    match settings.allowed_roots, settings.projects_root:
+        case (root,), None:
+            return root
+        case (), Path():
+            projects = list(_below_roots(settings))
+            return projects[0].path if len(projects) == 1 else None
+        case _:
+            return None
+
+
 def allowed_folder(settings: Settings, name: str, path: str) -> Path:
     """The real path of a folder that Codex may work in.
 

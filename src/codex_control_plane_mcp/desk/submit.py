@@ -47,6 +47,7 @@ _NAMES = (
     "expected_turn_id",
     "title",
     "model",
+    "effort",
     "agent_id",
 )
 #: What Codex is told where a plan is to be carried out and nothing is to be added.
@@ -72,6 +73,7 @@ class Task:
     collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
     title: str | None = None
     model: str | None = None
+    effort: str | None = None
     sandbox: Sandbox | None = None
     approval_policy: ApprovalPolicy | None = None
     agent_id: str | None = None
@@ -121,7 +123,7 @@ def check(task: Task) -> None:
 
 
 _MAY_BE_SILENT = frozenset({OperationType.EXECUTE_PLAN, OperationType.FORK_THREAD})
-_HOW = frozenset({"model", "sandbox", "approval_policy"})
+_HOW = frozenset({"model", "effort", "sandbox", "approval_policy"})
 _MODE = frozenset({"collaboration_mode"})
 _NEW = frozenset({"title", "ephemeral"})
 #: kind → (what it must have, what it may have), of those that not every kind has
@@ -172,7 +174,7 @@ def _request(task: Task, place: Place, settings: Settings) -> TaskRequest:
         sandbox=task.sandbox or Sandbox(settings.default_sandbox),
         approval_policy=task.approval_policy or ApprovalPolicy(settings.default_approval_policy),
         model=task.model or settings.default_model,
-        effort=settings.default_effort,
+        effort=task.effort or settings.default_effort,
         collaboration_mode=task.collaboration_mode,
     )
     cwd, project_id = place.cwd, place.project_id

@@ -28,6 +28,8 @@ WAITS_FOR_PEOPLE = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_US
 
 #: For `reached`: its turn runs, or never will.
 STARTED = WITH_TURN | FINAL
+#: For `reached`: nothing comes of waiting longer.
+ENDED_OR_ASKS = FINAL | WAITS_FOR_PEOPLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,13 +328,19 @@ def request_from_json(data: dict[str, object]) -> TaskRequest:
     return request
 
 
-def sandbox_of(request: TaskRequest) -> Sandbox:
-    """The sandbox a request asks for; the safest for those that touch no file."""
+def options_of(request: TaskRequest) -> TurnOptions | None:
+    """How its turn is to run; None for those that leave no choice."""
     match request:
         case StartChat() | SendMessage() | ExecutePlan() | ForkThread() | Review():
-            return request.options.sandbox
+            return request.options
         case SteerTurn() | CompactThread() | ArchiveThread() | UnarchiveThread():
-            return Sandbox.READ_ONLY
+            return None
+
+
+def sandbox_of(request: TaskRequest) -> Sandbox:
+    """The sandbox a request asks for; the safest for those that touch no file."""
+    options = options_of(request)
+    return Sandbox.READ_ONLY if options is None else options.sandbox
 
 
 def payload_hash(submission: Submission) -> str:

@@ -62,6 +62,8 @@ from codex_control_plane_mcp.model.request import (
     OperationType,
     Priority,
     Submission,
+    TurnOptions,
+    options_of,
     payload_hash,
     prompt_key,
     request_from_json,
@@ -298,6 +300,12 @@ def newest_in_thread(connection: Connection, thread_id: ThreadId) -> Operation |
     return _one(connection, _NEWEST_IN_THREAD, thread_id)
 
 
+def options_in_thread(connection: Connection, thread_id: ThreadId) -> TurnOptions | None:
+    """How the newest turn of a thread was asked to run; None where none of ours was."""
+    newest = _one(connection, _NEWEST_WITH_OPTIONS, thread_id)
+    return None if newest is None else options_of(newest.request)
+
+
 def many(connection: Connection, ids: Sequence[OperationId]) -> list[Operation]:
     """Those of `ids` that exist, in the order given."""
     rows = connection.execute(_AMONG, {"ids": ids}) if ids else ()
@@ -473,6 +481,11 @@ _BY_CLIENT_REQUEST = _SELECT.where(_COLUMNS.client_request_id == _KEY)
 _UNFINISHED_WITH_PROMPT = _SELECT.where(_COLUMNS.prompt_key == _KEY, _UNFINISHED)
 _NEWEST_IN_THREAD = (
     _SELECT.where(_COLUMNS.thread_id == _KEY).order_by(_COLUMNS.created_at.desc()).limit(1)
+)
+_NEWEST_WITH_OPTIONS = _NEWEST_IN_THREAD.where(
+    literal_column(
+        "type IN ('start_chat', 'send_message', 'execute_plan', 'fork_thread', 'review')"
+    )
 )
 _BY_TURN = (
     _SELECT.where(

@@ -94,6 +94,13 @@ wishes = Table(
     Column("outcome", Text),
 )
 
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("payload_hash", Text, primary_key=True),
+    Column("operation_id", Text, nullable=False),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -15,6 +15,7 @@ from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
+    MAX_MESSAGE_CHARS,
     CollaborationMode,
     DedupPolicy,
     Priority,
@@ -33,7 +34,8 @@ _Mode = Annotated[CollaborationMode, Field(strict=False)]
 _Priority = Annotated[Priority, Field(strict=False)]
 _Dedup = Annotated[DedupPolicy, Field(strict=False)]
 _Status = Annotated[InteractionStatus, Field(strict=False)]
-#: The desk checks it too, and calls it by another name.
+#: The desk checks these too, and calls them by its own names.
+_Prompt = Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 _Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)]
 
@@ -176,6 +178,43 @@ class SendMessage(_Starting):
     chat_id: _Id
 
 
+class CodexConfig(Arguments):
+    model_reasoning_effort: str | None = None
+
+
+class Codex(Arguments):
+    """The native server's names. Those that cannot be honoured take nothing but null, and their
+    description says what to do instead."""
+
+    prompt: _Prompt
+    cwd: str | None = Field(None, description="Absolute folder")
+    model: str | None = None
+    sandbox: _Sandbox | None = None
+    approval_policy: _Approval | None = Field(None, alias="approval-policy")
+    config: CodexConfig | None = None
+    profile: None = Field(None, description="give model, sandbox and approval-policy")
+    base_instructions: None = Field(
+        None, alias="base-instructions", description="say it in the prompt or in AGENTS.md"
+    )
+    developer_instructions: None = Field(
+        None, alias="developer-instructions", description="say it in the prompt or in AGENTS.md"
+    )
+    compact_prompt: None = Field(
+        None, alias="compact-prompt", description="set compact_prompt in Codex's config.toml"
+    )
+    include_plan_tool: None = Field(
+        None, alias="include-plan-tool", description="leave it out, Codex has its plan tool anyway"
+    )
+
+
+class CodexReply(Arguments):
+    prompt: _Prompt
+    thread_id: _Id | None = Field(None, alias="threadId")
+    conversation_id: _Id | None = Field(
+        None, alias="conversationId", description="Older name of threadId"
+    )
+
+
 # --- Parsing -------------------------------------------------------------------------------------
 
 
@@ -207,6 +246,9 @@ def _problem(model: type[Arguments], error: Mapping[str, Any]) -> tuple[str, str
             return field, f"`{field}` is not an argument of this tool; {taken}: {known}"
         case "missing":
             return field, f"`{field}` is required"
+        case "none_required":
+            instead = model.model_json_schema()["properties"][field]["description"]
+            return field, f"`{field}` cannot be honoured here: {instead}"
         case _:
             said = error["msg"].removeprefix("Input ").removeprefix("String ")
             return field, f"`{field}` {said[:1].lower()}{said[1:]}"
@@ -250,7 +292,11 @@ def _object(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, An
     required = schema.get("required", [])
     return {
         "type": "object",
-        "properties": {name: _plain(one, named) for name, one in schema["properties"].items()},
+        "properties": {
+            name: _plain(one, named)
+            for name, one in schema["properties"].items()
+            if one.get("type") != "null"
+        },
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }

@@ -30,6 +30,12 @@ is not null, read on with report_offset.
 5. codex_interrupt_turn stops a task.
 """
 
+_DROPIN = """\
+codex(prompt, cwd) and codex-reply(prompt, threadId) do the same in one call: content is Codex's \
+answer once status is completed. Until then the same call again waits on; after that it is a new \
+task.
+"""
+
 _LAST = """\
 Final statuses: completed, failed, interrupted, cancelled, and unknown_after_app_server_exit, \
 which is no success: look at the folder before you try again. Defaults are sandbox read-only and \
@@ -40,7 +46,7 @@ do. CODEX_DUPLICATE_PROMPT_ACTIVE: the same prompt is being worked on; follow ex
 Retry only where retryable is true. truncated: something was left out to keep the result short.
 """
 
-_OF_SET: dict[ToolSet, str] = {"core": _CORE}
+_OF_SET: dict[ToolSet, str] = {"core": _CORE, "dropin": _DROPIN}
 
 
 def instructions(toolsets: Sequence[ToolSet]) -> str:

@@ -134,6 +134,12 @@ CREATE UNIQUE INDEX wishes_one_cancel ON wishes (operation_id)
 CREATE INDEX wishes_open ON wishes (created_at, id) WHERE done_at IS NULL;
 CREATE INDEX wishes_by_interaction ON wishes (interaction_id) WHERE interaction_id IS NOT NULL;
 
+-- Tasks whose callers cannot name them: the operation that the same task made last.
+CREATE TABLE repeats (
+    payload_hash TEXT NOT NULL PRIMARY KEY,
+    operation_id TEXT NOT NULL REFERENCES operations (id)
+) /*sqlite WITHOUT ROWID */;
+
 CREATE TABLE workers (
     id           TEXT NOT NULL PRIMARY KEY,
     generation   BIGINT NOT NULL UNIQUE,
