@@ -73,7 +73,11 @@ def test_a_prompt_is_answered_and_recorded(model: ScriptedModel) -> None:
     assert request["user_message"] == "Please review"
     assert request["step"] == 0
     assert request["outcome"] == "played"
-    assert model.requests[0].as_json() == request | {"tool_outputs": (), "tools": ()}
+    assert model.requests[0].as_json() == request | {
+        "tool_outputs": (),
+        "tools": (),
+        "images": (),
+    }
 
 
 def test_a_failing_status_is_an_http_error_with_its_code(model: ScriptedModel) -> None:

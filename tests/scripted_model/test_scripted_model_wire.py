@@ -49,6 +49,21 @@ def test_the_latest_user_message_is_the_prompt() -> None:
     assert asked.position == 2
 
 
+def test_pictures_and_the_schema_of_the_answer_are_seen() -> None:
+    content = [
+        {"type": "input_text", "text": "x"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "high"},
+        {"type": "input_image", "image_url": "https://example.com/a.png"},
+    ]
+    prompt: dict[str, object] = {"type": "message", "role": "user", "content": content}
+    schema = {"type": "object"}
+    asked = request(prompt, text={"format": {"type": "json_schema", "schema": schema}})
+
+    assert asked.images == ("image/png", "https://example.com/a.png")
+    assert asked.output_schema == schema
+    assert request(user("x")).output_schema is None
+
+
 def test_context_in_the_users_role_is_not_the_prompt() -> None:
     asked = request(
         user("# AGENTS.md instructions for /work\n\nsay no", ENVIRONMENT),

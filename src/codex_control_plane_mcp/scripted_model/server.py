@@ -17,7 +17,7 @@ import dataclasses
 import socket
 import threading
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -76,6 +76,10 @@ class RecordedRequest:
     tools: tuple[str, ...]
     thread_id: str | None
     turn_id: str | None
+    #: The pictures of the prompt: their kinds (`image/png`) where they came along, else addresses.
+    images: tuple[str, ...]
+    #: The schema that the final answer must have.
+    output_schema: Mapping[str, object] | None
     outcome: Outcome = "playing"
 
     def as_json(self) -> dict[str, object]:
@@ -208,6 +212,8 @@ class _Stage:
                     tools=request.tools,
                     thread_id=request.thread_id,
                     turn_id=request.turn_id,
+                    images=request.images,
+                    output_schema=request.output_schema,
                 )
             )
             self.playing[number] = stop

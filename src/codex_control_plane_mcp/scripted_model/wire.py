@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from codex_control_plane_mcp.scripted_model.script import (
     Ask,
@@ -66,6 +66,10 @@ class ModelRequest:
     tools: tuple[str, ...]
     thread_id: str | None
     turn_id: str | None
+    #: The pictures of the prompt: their kinds (`image/png`) where they came along, else addresses.
+    images: tuple[str, ...] = ()
+    #: The schema that the final answer must have.
+    output_schema: Mapping[str, object] | None = None
 
     @property
     def position(self) -> int:
@@ -79,6 +83,7 @@ class _Loose(BaseModel):
 class _Part(_Loose):
     type: str = ""
     text: str = ""
+    image_url: str | None = None
 
 
 class _Item(_Loose):
@@ -98,9 +103,18 @@ class _Metadata(_Loose):
     turn_id: str | None = None
 
 
+class _Format(_Loose):
+    schema_: dict[str, object] | None = Field(None, alias="schema")
+
+
+class _TextSettings(_Loose):
+    format: _Format | None = None
+
+
 class _Body(_Loose):
     input: list[_Item]
     tools: list[_Tool] = []
+    text: _TextSettings | None = None
     client_metadata: _Metadata | None = None
 
 
@@ -110,26 +124,36 @@ _BODY = TypeAdapter(_Body)
 def read_request(body: bytes) -> ModelRequest:
     """Raises ValueError when the body is no Responses request."""
     parsed = _BODY.validate_json(body)
-    message, following = _latest_user_message(parsed.input)
+    prompt, following = _latest_prompt(parsed.input)
     metadata = parsed.client_metadata or _Metadata()
+    form = parsed.text.format if parsed.text else None
     return ModelRequest(
-        user_message=message,
+        user_message=_asked(prompt),
         tool_outputs=tuple(_text(i.output) for i in following if i.type in _OUTPUT_ITEMS),
         tools=tuple(tool.name or tool.type for tool in parsed.tools),
         thread_id=metadata.thread_id,
         turn_id=metadata.turn_id,
+        images=_images(prompt),
+        output_schema=form.schema_ if form else None,
     )
 
 
 _OUTPUT_ITEMS = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
-def _latest_user_message(items: list[_Item]) -> tuple[str, list[_Item]]:
+def _latest_prompt(items: list[_Item]) -> tuple[_Item, list[_Item]]:
+    """What the user said last, and what came of it so far."""
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
-        if item.type == "message" and item.role == "user" and (asked := _asked(item)):
-            return asked, items[index + 1 :]
-    return "", items
+        if item.type == "message" and item.role == "user" and _asked(item):
+            return item, items[index + 1 :]
+    return _Item(), items
+
+
+def _images(item: _Item) -> tuple[str, ...]:
+    parts = () if isinstance(item.content, str) else item.content or ()
+    addresses = [part.image_url for part in parts if part.image_url]
+    return tuple(one.removeprefix("data:").partition(";base64,")[0] for one in addresses)
 
 
 def _asked(item: _Item) -> str:
