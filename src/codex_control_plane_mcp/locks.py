@@ -48,6 +48,13 @@ class FileLock:
             _unlock(fd)
             os.close(fd)
 
+    def fileno(self) -> int:
+        """The descriptor that holds the lock. A child that is given it holds the lock as well, and
+        goes on holding it when this process is killed."""
+        if self._fd is None:
+            raise RuntimeError(f"{self.path} is not locked by this FileLock")
+        return self._fd
+
     def __enter__(self) -> FileLock:
         self.acquire()
         return self

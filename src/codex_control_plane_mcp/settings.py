@@ -65,6 +65,11 @@ class Settings:
         return self.state_db.with_name(f"{self.state_db.name}.app-server")
 
     @property
+    def worktrees_folder(self) -> Path:
+        """Where the git worktrees are kept that operations asked for."""
+        return self.state_db.with_name(f"{self.state_db.name}.worktrees")
+
+    @property
     def worker_log(self) -> Path:
         """Where the worker's log goes: beside the state, unless it was told otherwise."""
         return self.log_path or self.state_db.with_name(f"{self.state_db.name}.worker.log")

@@ -36,6 +36,8 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
     TurnIntended,
     UserInputAwaited,
+    Worktree,
+    WorktreeMade,
     apply,
 )
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
@@ -45,6 +47,7 @@ NOON: Final = Moment(1_800_000_000_000)
 FIRST: Final = Generation(1)
 SAFE: Final = TurnOptions(Sandbox.READ_ONLY, ApprovalPolicy.ON_REQUEST)
 
+WORKTREE: Final = Worktree("/trees/op_1", "codex/1", "c0ffee", "/trees/op_1/src")
 BOUND: Final = ThreadBound(
     ThreadId("thread-1"), AppServerId("app-server-1"), Policy("read-only", "on-request", "gpt")
 )
@@ -72,6 +75,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     Interrupted(TROUBLE),
     Cancelled(),
     Lost(TROUBLE),
+    WorktreeMade(WORKTREE),
 )
 KINDS: Final[frozenset[type[Fact]]] = frozenset(get_args(Fact))
 

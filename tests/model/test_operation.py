@@ -49,7 +49,7 @@ any_status = st.sampled_from(Status)
 #: What may happen, said a second time and the other way round: by state.
 EXPECTED = {
     Status.QUEUED: "Cancelled Claimed Failed",
-    Status.STARTING_THREAD: "Adopted Cancelled Done Failed OwnerChanged ThreadBound",
+    Status.STARTING_THREAD: "Adopted Cancelled Done Failed OwnerChanged ThreadBound WorktreeMade",
     Status.STARTING_TURN: (
         "Adopted Cancelled Done Failed Lost OwnerChanged ThreadLost TurnAccepted TurnIntended"
     ),

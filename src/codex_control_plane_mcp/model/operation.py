@@ -116,6 +116,18 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Worktree:
+    """A git worktree that was made for an operation, and is kept until its caller removes it."""
+
+    path: str
+    branch: str
+    #: What was checked out when it was made.
+    base_commit: str
+    #: The folder within that stands for the one which the task named.
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Why an operation did not complete. `code` is a public error code or Codex's own."""
 
@@ -154,6 +166,7 @@ class Operation:
     thread_id: ThreadId | None = None
     turn_id: TurnId | None = None
     app_server_id: AppServerId | None = None
+    worktree: Worktree | None = None
     intent: Intent | None = None
     policy: Policy | None = None
     report: Report | None = None
@@ -172,6 +185,11 @@ class Operation:
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    @property
+    def cwd(self) -> str:
+        """Where it works."""
+        return self.request.cwd if self.worktree is None else self.worktree.cwd
+
 
 # --- Facts: what has happened, in the past tense -------------------------------------------------
 
@@ -188,6 +206,13 @@ class Adopted:
     """A later worker took over from one that is gone."""
 
     generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreeMade:
+    """It has a git worktree to work in."""
+
+    worktree: Worktree
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +304,7 @@ class Lost:
 Fact: TypeAlias = (
     Claimed
     | Adopted
+    | WorktreeMade
     | ThreadBound
     | ThreadLost
     | TurnIntended
@@ -304,6 +330,7 @@ class IllegalTransition(Exception):
 TRANSITIONS: Final[dict[type[Fact], tuple[frozenset[Status], Status | None]]] = {
     Claimed: (QUEUED, Status.STARTING_THREAD),
     Adopted: (ACTIVE, None),
+    WorktreeMade: (frozenset({Status.STARTING_THREAD}), None),
     ThreadBound: (frozenset({Status.STARTING_THREAD}), Status.STARTING_TURN),
     ThreadLost: (frozenset({Status.STARTING_TURN}), Status.STARTING_THREAD),
     TurnIntended: (frozenset({Status.STARTING_TURN}), None),
@@ -345,6 +372,8 @@ def _with_fields(operation: Operation, fact: Fact, at: Moment) -> Operation:
             return replace(operation, generation=generation, started_at=at)
         case Adopted(generation):
             return replace(operation, generation=generation)
+        case WorktreeMade(worktree):
+            return replace(operation, worktree=worktree)
         case ThreadBound(thread_id, app_server_id, policy):
             return replace(
                 operation, thread_id=thread_id, app_server_id=app_server_id, policy=policy
@@ -379,6 +408,8 @@ def sentence(fact: Fact) -> str:
             return "Taken from the queue."
         case Adopted(generation):
             return f"Taken over by worker generation {generation}."
+        case WorktreeMade(worktree):
+            return f"Works in the git worktree {worktree.path} on branch {worktree.branch}."
         case ThreadBound(thread_id):
             return f"Codex has thread {thread_id} for it."
         case ThreadLost():

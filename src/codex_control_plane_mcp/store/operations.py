@@ -54,6 +54,7 @@ from codex_control_plane_mcp.model.operation import (
     StructuredStatus,
     TokenUsage,
     Trouble,
+    Worktree,
     apply,
     sentence,
 )
@@ -592,6 +593,7 @@ def _columns(operation: Operation) -> dict[str, object]:
         "intent_attempt": intent and intent.attempt,
         "intent_message_id": intent and intent.client_message_id,
         "intent_last_turn_id": intent and intent.last_turn_id,
+        "worktree": _dumped(operation.worktree),
         "policy": _dumped(operation.policy),
         "report_text": report and report.text,
         "report_turn_id": report and report.turn_id,
@@ -626,6 +628,7 @@ def _operation(row: _Row) -> Operation:
         turn_id=row.turn_id,
         app_server_id=AppServerId(row.app_server_id) if row.app_server_id else None,
         intent=_intent(row),
+        worktree=Worktree(**json.loads(row.worktree)) if row.worktree else None,
         policy=Policy(**json.loads(row.policy)) if row.policy else None,
         report=_report(row),
         trouble=None
@@ -653,5 +656,5 @@ def _intent(row: _Row) -> Intent | None:
     return Intent(row.intent_attempt, row.intent_message_id, row.intent_last_turn_id)
 
 
-def _dumped(value: Policy | TokenUsage | None) -> str | None:
+def _dumped(value: Worktree | Policy | TokenUsage | None) -> str | None:
     return None if value is None else json.dumps(asdict(value), separators=(",", ":"))

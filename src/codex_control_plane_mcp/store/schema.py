@@ -28,6 +28,7 @@ operations = Table(
     Column("thread_id", Text),
     Column("turn_id", Text),
     Column("app_server_id", Text),
+    Column("worktree", Text),
     Column("intent_attempt", Integer),
     Column("intent_message_id", Text),
     Column("intent_last_turn_id", Text),

@@ -26,6 +26,7 @@ CREATE TABLE operations (
     thread_id           TEXT,
     turn_id             TEXT,
     app_server_id       TEXT,
+    worktree            TEXT,
     intent_attempt      INTEGER,
     intent_message_id   TEXT,
     intent_last_turn_id TEXT,
