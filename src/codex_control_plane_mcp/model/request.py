@@ -67,12 +67,17 @@ class TurnOptions:
     output_schema: Mapping[str, object] | None = None
 
 
+#: How closely the model looks at a picture.
+ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
+
+
 @dataclass(frozen=True, slots=True)
 class LocalImage:
     """A picture on this machine: an absolute path, checked when the task was taken in."""
 
     type: Literal["local_image"] = field(default="local_image", init=False)
     path: str
+    detail: ImageDetail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class RemoteImage:
 
     type: Literal["image_url"] = field(default="image_url", init=False)
     url: str
+    detail: ImageDetail | None = None
 
 
 Attachment: TypeAlias = LocalImage | RemoteImage
@@ -341,6 +347,24 @@ def sandbox_of(request: TaskRequest) -> Sandbox:
     """The sandbox a request asks for; the safest for those that touch no file."""
     options = options_of(request)
     return Sandbox.READ_ONLY if options is None else options.sandbox
+
+
+def output_schema_of(request: TaskRequest) -> Mapping[str, object] | None:
+    """The schema that the final answer must have, if one was asked for."""
+    match request:
+        case StartChat() | SendMessage() | ExecutePlan() | ForkThread() | Review():
+            return request.options.output_schema
+        case SteerTurn() | CompactThread() | ArchiveThread() | UnarchiveThread():
+            return None
+
+
+def attachments_of(request: TaskRequest) -> tuple[Attachment, ...]:
+    """The pictures that go with a message."""
+    match request:
+        case StartChat() | SendMessage() | ExecutePlan() | ForkThread() | SteerTurn():
+            return request.attachments
+        case Review() | CompactThread() | ArchiveThread() | UnarchiveThread():
+            return ()
 
 
 def payload_hash(submission: Submission) -> str:

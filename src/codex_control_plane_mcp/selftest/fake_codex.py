@@ -685,7 +685,7 @@ class AppServer:
                 self._known(params["threadId"]).name = params["name"]
                 return {}, _nothing
             case "turn/start":
-                thread, (prompt,) = self._known(params["threadId"]), params["input"]
+                thread, (prompt, *_pictures) = self._known(params["threadId"]), params["input"]
                 return self.start_turn(thread, prompt, params.get("clientUserMessageId"))
             case "review/start":
                 return self._start_review(self._known(params["threadId"]), params["target"])
@@ -829,7 +829,7 @@ class AppServer:
 
     def _steer(self, params: Json) -> tuple[Json, Callable[[], None]]:
         turn = self._active(params["threadId"], params["expectedTurnId"], "steer")
-        (prompt,), client_id = params["input"], params.get("clientUserMessageId")
+        (prompt, *_pictures), client_id = params["input"], params.get("clientUserMessageId")
         return {"turnId": turn.id}, lambda: turn.is_asked(prompt, client_id)
 
     def _interrupt(self, params: Json) -> tuple[Json, Callable[[], None]]:

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.codex.errors import (
 )
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.things import Turn
-from codex_control_plane_mcp.codex.words.verbs import ResumeThread, Text
+from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.codex.words.verbs import SteerTurn as Steer
 from codex_control_plane_mcp.errors import SendFailed, TurnNotFound
 from codex_control_plane_mcp.model.operation import (
@@ -32,6 +32,7 @@ from codex_control_plane_mcp.model.operation import (
 from codex_control_plane_mcp.model.request import SteerTurn
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, is_ours, messages_of, read_turn
+from codex_control_plane_mcp.work.inputs import input_of, missing
 
 TAKEN = "Codex took the message into the running turn."
 
@@ -59,6 +60,9 @@ async def steer(
         )
     elif await _settled(case, request, session, owes_answer=owes_answer):
         return
+    if (why := missing(request.attachments)) is not None:
+        await case.end(Failed(Trouble(SendFailed.code, why)))
+        return
     intent = case.operation.intent
     assert intent is not None  # noqa: S101  # recorded above
     try:
@@ -66,7 +70,7 @@ async def steer(
             Steer(
                 request.thread_id,
                 request.expected_turn_id,
-                (Text(request.message),),
+                input_of(request.message, request.attachments),
                 client_user_message_id=intent.client_message_id,
             )
         )

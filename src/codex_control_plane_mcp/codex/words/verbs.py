@@ -18,6 +18,7 @@ SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 ApprovalPolicy = Literal["untrusted", "on-request", "never"]
 ItemsView = Literal["notLoaded", "summary", "full"]
 SortDirection = Literal["asc", "desc"]
+ImageDetail = Literal["auto", "low", "high", "original"]
 
 
 class Verb(Protocol):
@@ -43,17 +44,19 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class LocalImage:
     path: str
+    detail: ImageDetail | None = None
 
     def to_wire(self) -> Wire:
-        return {"type": "localImage", "path": self.path}
+        return present(type="localImage", path=self.path, detail=self.detail)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageUrl:
     url: str
+    detail: ImageDetail | None = None
 
     def to_wire(self) -> Wire:
-        return {"type": "image", "url": self.url}
+        return present(type="image", url=self.url, detail=self.detail)
 
 
 @dataclass(frozen=True, slots=True)
