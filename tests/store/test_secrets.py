@@ -1,5 +1,6 @@
 """Every text that the book keeps for people to read is stored without secrets."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from codex_control_plane_mcp.model.operation import (
     Plan,
     Report,
     Status,
+    StructuredStatus,
     Trouble,
     TurnAccepted,
 )
@@ -108,3 +110,18 @@ def test_a_secret_is_masked_before_it_is_stored(desk: Desk, put: Callable[[Desk]
     assert SECRET not in stored
     assert "hunter" not in stored
     assert "[redacted]" in stored
+
+
+def test_masking_leaves_a_report_that_is_json_what_it_is(desk: Desk) -> None:
+    told = json.dumps({"env": "API_TOKEN=abcdef123456", "note": TOLD, "count": 1})
+    operation = desk.record(
+        desk.submit(),
+        *LIFE[Status.RUNNING],
+        Completed(Report(told, TurnId("turn-1"), None, StructuredStatus.VALID)),
+    )
+    assert operation.report is not None
+    assert json.loads(operation.report.text) == {
+        "env": "API_TOKEN=[redacted]",
+        "note": "The key is [redacted], use it.",
+        "count": 1,
+    }

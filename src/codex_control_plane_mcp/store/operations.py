@@ -72,7 +72,7 @@ from codex_control_plane_mcp.model.request import (
     sandbox_of,
 )
 from codex_control_plane_mcp.model.schedule import RANK, Job, Limits, Waiting, decide, full, turn
-from codex_control_plane_mcp.redact import redact
+from codex_control_plane_mcp.redact import redact, redact_json
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
@@ -268,7 +268,11 @@ def _cleaned(entry: Entry) -> Entry:
 
 def _cleaned_report(report: Report) -> Report:
     plan = report.plan and replace(report.plan, markdown=_clean(report.plan.markdown))
-    return replace(report, text=_clean(report.text), plan=plan)
+    text = _clean(report.text)
+    if report.structured is StructuredStatus.VALID and text != report.text:
+        # A mask may swallow quotes; what is JSON must stay JSON.
+        text = json.dumps(redact_json(json.loads(report.text)), ensure_ascii=False)
+    return replace(report, text=text, plan=plan)
 
 
 # --- Reading -----------------------------------------------------------------------------------

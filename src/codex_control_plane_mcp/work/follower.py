@@ -47,12 +47,14 @@ from codex_control_plane_mcp.model.operation import (
     TokenUsage,
     Trouble,
 )
+from codex_control_plane_mcp.model.request import TaskRequest
 from codex_control_plane_mcp.store import journal
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, read_turn
 from codex_control_plane_mcp.work.questions import Questions
 from codex_control_plane_mcp.work.scribe import Scribe
+from codex_control_plane_mcp.work.structured import judged
 
 #: Streamed text is written down about so often. Shorter costs disk, longer patience.
 FLUSH_SECONDS = 1.0
@@ -199,9 +201,8 @@ class Follower:
         self._take_in(turn)
         if self._usage is not None:
             await self._flush(all_of_it=True)
-        await self._case.end(
-            _outcome(turn, self._plan, self._silence), entries=self._scribe.take(all_of_it=True)
-        )
+        outcome = _outcome(turn, self._plan, self._silence, self._case.operation.request)
+        await self._case.end(outcome, entries=self._scribe.take(all_of_it=True))
 
     def _take_in(self, turn: Turn) -> None:
         """What the turn said as far as its record shows; what is written already is left out."""
@@ -281,12 +282,14 @@ class Follower:
         return turn_id
 
 
-def _outcome(turn: Turn, plan: Plan | None, silence: str) -> Completed | Failed | Interrupted:
+def _outcome(
+    turn: Turn, plan: Plan | None, silence: str, request: TaskRequest
+) -> Completed | Failed | Interrupted:
     match turn.status:
         case "completed":
             message = turn.final_message
             said = message.text if message else plan.markdown if plan else silence
-            return Completed(Report(said, turn.id, plan))
+            return Completed(judged(Report(said, turn.id, plan), request))
         case "interrupted":
             return Interrupted()
         case status:
