@@ -12,7 +12,14 @@ import pytest
 
 from codex_control_plane_mcp.doors.mcp.server import call
 from codex_control_plane_mcp.doors.mcp.tools import TOOLS
-from codex_control_plane_mcp.model.operation import Failed, Trouble
+from codex_control_plane_mcp.model.ids import TurnId
+from codex_control_plane_mcp.model.operation import (
+    Completed,
+    Failed,
+    Report,
+    StructuredStatus,
+    Trouble,
+)
 from tests.desk.reception import Reception
 from tests.doors.clients import EVERYTHING, calling, task
 
@@ -342,6 +349,32 @@ async def test_a_long_report_is_read_to_the_letter_though_every_page_is_cut_to_f
             arguments = follow["arguments"]
     assert "".join(parts) == report
     assert len(parts) > 1
+
+
+async def test_a_structured_report_is_shown_whole_or_not_at_all(at: Reception) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"lines": {"type": "array", "items": {"type": "string"}}},
+        "required": ["lines"],
+        "additionalProperties": False,
+    }
+    async with calling(at) as client:
+        for count, is_shown in ((1, True), (390, True), (900, False)):
+            answer = {"lines": ['a "quote"'] * count}
+            given = task(at, message=f"{count} lines", output_schema=schema)
+            id_ = (await client.ok("codex_submit_task", **given))["operationId"]
+            await at.workshop.start(id_)
+            report = Report(json.dumps(answer), TurnId("u-1"), None, StructuredStatus.VALID)
+            await at.workshop.note(id_, *("step " * 40 for _ in range(50)))
+            await at.workshop.record(id_, Completed(report))
+            shown = await client.ok("codex_get_operation_status", operation_id=id_)
+            assert shown["finalReport"]["structured"] == (answer if is_shown else None)
+            assert shown["finalReport"]["structuredStatus"] == "valid"
+            assert shown["outputSchemaState"] == {
+                "provided": True,
+                "applied": True,
+                "structuredStatus": "valid",
+            }
 
 
 async def test_events_followed_by_number_are_not_lost_to_a_short_result(at: Reception) -> None:

@@ -19,7 +19,15 @@ from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.repeats import Repeats
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
-from codex_control_plane_mcp.desk.submit import Accepted, Task, check, enter, submission
+from codex_control_plane_mcp.desk.submit import (
+    Accepted,
+    Task,
+    check,
+    earlier,
+    enter,
+    look_at_inputs,
+    submission,
+)
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
@@ -30,7 +38,7 @@ from codex_control_plane_mcp.desk.wait import (
 )
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
-from codex_control_plane_mcp.model.operation import FINAL, Status
+from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
@@ -127,7 +135,7 @@ class Desk:
         self, task: Task, enter: Callable[[Writing, Submission], Accepted]
     ) -> views.OperationView:
         check(task)
-        wanted = submission(task, await self._place(task), self._settings)
+        wanted = await self._prepared(task)
 
         def store(writing: Writing) -> views.OperationView:
             accepted = enter(writing, wanted)
@@ -171,8 +179,9 @@ class Desk:
     async def act(self, action: Action, thread_id: str) -> views.ActionView:
         """Do something with a thread, not in it."""
         check_thread(thread_id)
-        home = await self._home(ThreadId(thread_id))
-        return await carry_out(self._book, action, ThreadId(thread_id), home)
+        thread = ThreadId(thread_id)
+        home = await self._known_home(thread) or await self._told_home(thread)
+        return await carry_out(self._book, action, thread, home)
 
     async def action(self, action_id: OperationId, wait_seconds: float = 0) -> views.ActionView:
         """How a compaction stands."""
@@ -210,14 +219,32 @@ class Desk:
         """Whether everything is in order."""
         return await look_around(self._book, self._settings, self._limits, self._runtime, scope)
 
+    async def _prepared(self, task: Task) -> Submission:
+        """The task with everything decided, and what it works with looked at."""
+        place = await self._place(task)
+        if not task.items and not task.worktree:
+            return submission(task, place, self._settings)
+        wanted = await self._off_loop(lambda: submission(task, place, self._settings))
+        # What was taken in before is not looked at again: a picture may be gone by now.
+        if await self._book.read(lambda reading: earlier(reading, wanted)) is None:
+            await self._off_loop(lambda: look_at_inputs(wanted.request, self._settings))
+        return wanted
+
     # --- Where a task works ----------------------------------------------------------------------
 
     async def _place(self, task: Task) -> Place:
-        named = await self._off_loop_place(task) if task.project or task.cwd else None
         known_by = task.thread_id or task.source_thread_id
+        known = None if known_by is None else await self._known_home(ThreadId(known_by))
+        if known is not None and not await self._off_loop(lambda: Path(known.cwd).is_dir()):
+            raise InvalidArgument(
+                f"the worktree of this thread is gone ({known.cwd}): start a new chat", field="cwd"
+            )
+        if known is not None and not task.project and task.cwd in (None, known.cwd):
+            return known
+        named = await self._off_loop_place(task) if task.project or task.cwd else None
         if known_by is None:
             return named or projects.place(self._settings, [], project=None, cwd=None)
-        home = await self._home(ThreadId(known_by), named)
+        home = known or named or await self._told_home(ThreadId(known_by))
         if named is not None and (
             named.project_id != home.project_id or (task.cwd and named.cwd != home.cwd)
         ):
@@ -226,21 +253,34 @@ class Desk:
             )
         return home
 
-    async def _home(self, thread_id: ThreadId, otherwise: Place | None = None) -> Place:
-        """Where a thread works: as we know it, else as the caller says, else as Codex says, which
-        may have to be started for it."""
-        newest = await self._book.read(
-            lambda reading: operations.newest_in_thread(reading, thread_id)
+    async def _known_home(self, thread_id: ThreadId) -> Place | None:
+        """Where a thread works as we know it, if that is still allowed."""
+
+        def look(reading: Reading) -> tuple[Operation | None, Operation | None]:
+            newest = operations.newest_in_thread(reading, thread_id)
+            maker = None if newest is None else self._maker_of(newest.cwd)
+            return newest, None if maker is None else operations.get(reading, maker)
+
+        newest, maker = await self._book.read(look)
+        if newest is None:
+            return None
+        # The roots may have been narrowed since. A worktree is as allowed as what it was made from.
+        origin = newest.cwd if maker is None else maker.request.cwd
+        await self._off_loop(
+            lambda: projects.allowed_folder(self._settings, "the thread's cwd", origin)
         )
-        if newest is not None:
-            home = Place(newest.request.cwd, newest.request.project_id)
-            # The roots may have been narrowed since.
-            await self._off_loop(
-                lambda: projects.allowed_folder(self._settings, "the thread's cwd", home.cwd)
-            )
-            return home
-        if otherwise is not None:
-            return otherwise
+        return Place(newest.cwd, newest.request.project_id)
+
+    def _maker_of(self, cwd: str) -> OperationId | None:
+        """The operation in whose worktree a folder is, if it is in one: the worktree bears its
+        name."""
+        folder, worktrees = Path(cwd), self._settings.worktrees_folder
+        if worktrees not in folder.parents:
+            return None
+        return OperationId(folder.relative_to(worktrees).parts[0])
+
+    async def _told_home(self, thread_id: ThreadId) -> Place:
+        """Where a thread works as Codex says, which may have to be started for it."""
         folder = await self._runtime.folder_of(thread_id)
         if folder is None:
             raise InvalidArgument(

@@ -3,8 +3,10 @@
 A function of the book, the limits and the time. Nothing is asked of Codex, nothing is written.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from codex_control_plane_mcp.clock import Moment, seconds_between
 from codex_control_plane_mcp.desk import views
@@ -14,7 +16,24 @@ from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
-from codex_control_plane_mcp.model.operation import ACTIVE, QUEUED, WITH_TURN, Operation, Status
+from codex_control_plane_mcp.model.operation import (
+    ACTIVE,
+    QUEUED,
+    WITH_TURN,
+    Operation,
+    Report,
+    Status,
+    StructuredStatus,
+)
+from codex_control_plane_mcp.model.request import (
+    ForkThread,
+    LocalImage,
+    StartChat,
+    SteerTurn,
+    TaskRequest,
+    attachments_of,
+    output_schema_of,
+)
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes
 from codex_control_plane_mcp.store.book import Reading
@@ -69,7 +88,7 @@ def view(
         project_id=request.project_id,
         thread_id=operation.thread_id,
         turn_id=operation.turn_id,
-        cwd=request.cwd,
+        cwd=operation.cwd,
         created_at=operation.created_at,
         updated_at=operation.updated_at,
         started_at=operation.started_at,
@@ -86,6 +105,11 @@ def view(
         last_error=last_error(operation),
         evidence=_evidence(operation, now),
         effective_policy=operation.policy,
+        output_schema_state=_output_schema_state(operation),
+        input_item_state=_input_item_state(request),
+        steer_state=_steer_state(operation),
+        fork_state=_fork_state(operation),
+        worktree=_worktree(operation),
         next_recommended_action=next_action(operation.status, bool(pending)),
         poll_recommended=not operation.is_final,
         recommended_poll_after_seconds=poll_after(operation.status),
@@ -301,8 +325,8 @@ def _report(operation: Operation, offset: int) -> views.FinalReport | None:
     next_offset = end if end < total else None
     return views.FinalReport(
         text=page,
-        structured=None,
-        structured_status="not_requested",
+        structured=_structured(report),
+        structured_status=report.structured,
         thread_id=operation.thread_id,
         turn_id=report.turn_id,
         offset=offset,
@@ -312,6 +336,64 @@ def _report(operation: Operation, offset: int) -> views.FinalReport | None:
             STATUS_TOOL, {"operation_id": operation.id, "report_offset": next_offset or 0}
         ),
     )
+
+
+def _structured(report: Report) -> dict[str, object] | None:
+    """The answer as JSON; left out where it is so long that it would crowd out the rest."""
+    if report.structured is not StructuredStatus.VALID:
+        return None
+    answer: dict[str, object] = json.loads(report.text)
+    shown = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    return answer if len(shown) <= REPORT_PAGE_CHARS else None
+
+
+def _output_schema_state(operation: Operation) -> views.OutputSchemaState | None:
+    if output_schema_of(operation.request) is None:
+        return None
+    report = operation.report
+    return views.OutputSchemaState(
+        provided=True,
+        applied=operation.turn_id is not None,
+        structured_status=None if report is None else report.structured,
+    )
+
+
+def _input_item_state(request: TaskRequest) -> views.InputItemState | None:
+    pictures = attachments_of(request)
+    local = sum(isinstance(picture, LocalImage) for picture in pictures)
+    count = len(pictures)
+    return views.InputItemState(count, local, count - local) if pictures else None
+
+
+def _steer_state(operation: Operation) -> views.SteerState | None:
+    request = operation.request
+    if not isinstance(request, SteerTurn):
+        return None
+    return views.SteerState(
+        operation.turn_id is not None, request.thread_id, request.expected_turn_id
+    )
+
+
+def _fork_state(operation: Operation) -> views.ForkState | None:
+    request = operation.request
+    if not isinstance(request, ForkThread):
+        return None
+    return views.ForkState(
+        operation.thread_id is not None,
+        request.source_thread_id,
+        operation.thread_id,
+        bool(request.message),
+    )
+
+
+def _worktree(operation: Operation) -> views.WorktreeView | None:
+    made = operation.worktree
+    if made is not None:
+        # Whoever asked for it removes it with git, and tells nobody.
+        state = "kept" if Path(made.path).is_dir() else "gone"
+        return views.WorktreeView(state, made.path, made.branch, made.base_commit)
+    wanted = isinstance(operation.request, StartChat) and operation.request.worktree
+    return views.WorktreeView("pending") if wanted else None
 
 
 def _evidence(operation: Operation, now: Moment) -> views.Evidence:

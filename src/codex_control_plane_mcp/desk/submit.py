@@ -4,8 +4,12 @@ When this is through, the task is on the disk and will be done once; when it rai
 stored.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codex_control_plane_mcp import git
+from codex_control_plane_mcp.desk.inputs import InputItem, joined, look_at, pictures
+from codex_control_plane_mcp.desk.output_schema import strict
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.texts import plain
 from codex_control_plane_mcp.errors import (
@@ -16,7 +20,7 @@ from codex_control_plane_mcp.errors import (
 )
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId, new_operation_id
 from codex_control_plane_mcp.model.operation import Operation
-from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
+from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox, is_within
 from codex_control_plane_mcp.model.request import (
     MAX_MESSAGE_CHARS,
     CollaborationMode,
@@ -31,6 +35,7 @@ from codex_control_plane_mcp.model.request import (
     Submission,
     TaskRequest,
     TurnOptions,
+    attachments_of,
     payload_hash,
     prompt_key,
 )
@@ -61,6 +66,8 @@ class Task:
     operation_type: OperationType
     #: Needed for all but execute_plan and fork_thread.
     message: str = ""
+    #: Pictures and more text for the message.
+    items: tuple[InputItem, ...] = ()
     client_request_id: str | None = None
     project: str | None = None
     cwd: str | None = None
@@ -80,6 +87,10 @@ class Task:
     priority: Priority = Priority.NORMAL
     dedup_policy: DedupPolicy = DedupPolicy.ACTIVE_PROMPT_GUARD
     ephemeral: bool = False
+    #: The JSON schema that the final answer must have.
+    output_schema: Mapping[str, object] | None = None
+    #: Work in a git worktree of its own.
+    worktree: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +106,9 @@ _NOTHING = Task(operation_type=OperationType.START_CHAT)
 
 def check(task: Task) -> None:
     """Raises InvalidArgument for what cannot be meant, whatever the state of things."""
-    if task.message or task.operation_type not in _MAY_BE_SILENT:
-        plain("message", task.message, MAX_MESSAGE_CHARS)
+    message = joined(task.message, task.items)
+    if message or task.operation_type not in _MAY_BE_SILENT:
+        plain("message", message, MAX_MESSAGE_CHARS)
     for name in _NAMES:
         if (text := getattr(task, name)) is not None:
             plain(name, text, MAX_NAME_CHARS)
@@ -120,24 +132,50 @@ def check(task: Task) -> None:
                 f"{_INSTEAD.get((task.operation_type, name), '')}",
                 field=name,
             )
+    if task.operation_type is OperationType.FORK_THREAD and not message:
+        _check_bare_fork(task)
+    if task.output_schema is not None:
+        _check_schema(task.output_schema, task.collaboration_mode)
+
+
+def _check_bare_fork(task: Task) -> None:
+    if task.items or task.output_schema is not None:
+        raise InvalidArgument(
+            "input_items and output_schema go with a message: without one the fork is all there is",
+            field="message",
+        )
+
+
+def _check_schema(schema: Mapping[str, object], mode: CollaborationMode) -> None:
+    strict(schema)
+    if mode is CollaborationMode.PLAN:
+        raise InvalidArgument(
+            "a plan is prose: leave output_schema out, and give it when the plan is carried out",
+            field="output_schema",
+        )
 
 
 _MAY_BE_SILENT = frozenset({OperationType.EXECUTE_PLAN, OperationType.FORK_THREAD})
-_HOW = frozenset({"model", "effort", "sandbox", "approval_policy"})
+_HOW = frozenset({"model", "effort", "sandbox", "approval_policy", "output_schema"})
 _MODE = frozenset({"collaboration_mode"})
 _NEW = frozenset({"title", "ephemeral"})
+_ITEMS = frozenset({"items"})
 #: kind → (what it must have, what it may have), of those that not every kind has
 _FIELDS: dict[OperationType, tuple[frozenset[str], frozenset[str]]] = {
-    OperationType.START_CHAT: (frozenset(), _HOW | _MODE | _NEW),
-    OperationType.SEND_MESSAGE: (frozenset({"thread_id"}), _HOW | _MODE),
-    OperationType.EXECUTE_PLAN: (frozenset({"thread_id"}), _HOW),
-    OperationType.STEER_TURN: (frozenset({"thread_id", "expected_turn_id"}), frozenset()),
-    OperationType.FORK_THREAD: (frozenset({"source_thread_id"}), _HOW | _NEW | {"last_turn_id"}),
+    OperationType.START_CHAT: (frozenset(), _HOW | _MODE | _NEW | _ITEMS | {"worktree"}),
+    OperationType.SEND_MESSAGE: (frozenset({"thread_id"}), _HOW | _MODE | _ITEMS),
+    OperationType.EXECUTE_PLAN: (frozenset({"thread_id"}), _HOW | _ITEMS),
+    OperationType.STEER_TURN: (frozenset({"thread_id", "expected_turn_id"}), _ITEMS),
+    OperationType.FORK_THREAD: (
+        frozenset({"source_thread_id"}),
+        _HOW | _NEW | _ITEMS | {"last_turn_id"},
+    ),
 }
 _OF_SOME_KINDS = sorted(frozenset().union(*(must | may for must, may in _FIELDS.values())))
-_SPELLED = {"thread_id": "thread_id (or chat_id)"}
+_SPELLED = {"thread_id": "thread_id (or chat_id)", "items": "input_items"}
 _INSTEAD = {
     (OperationType.START_CHAT, "thread_id"): "; send_message goes on in a thread",
+    (OperationType.SEND_MESSAGE, "worktree"): "; a thread stays where start_chat began it",
     (OperationType.FORK_THREAD, "thread_id"): "; the thread to fork is source_thread_id",
 }
 
@@ -153,19 +191,44 @@ def submission(task: Task, place: Place, settings: Settings) -> Submission:
     )
 
 
+def look_at_inputs(request: TaskRequest, settings: Settings) -> None:
+    """Look at the disk: whether the pictures are there, and a worktree can be made.
+
+    Raises InvalidArgument.
+    """
+    look_at(attachments_of(request), (*settings.roots, settings.worktrees_folder))
+    if isinstance(request, StartChat) and request.worktree:
+        _check_repository(request.cwd, settings)
+
+
+def _check_repository(cwd: str, settings: Settings) -> None:
+    try:
+        repository = git.repository_at(cwd)
+    except git.GitError as error:
+        raise InvalidArgument(
+            f"a worktree needs a git repository with a commit: {error}", field="worktree"
+        ) from error
+    if not is_within(repository.top, settings.roots):
+        raise InvalidArgument(
+            "a worktree gets a branch in the repository, and its top leads outside the allowed "
+            "folders (CODEX_ALLOWED_ROOTS)",
+            field="worktree",
+        )
+
+
 def enter(writing: Writing, wanted: Submission) -> Accepted:
     """Store a submission, unless it is one that is there already.
 
     Raises IdempotencyMismatch or DuplicatePromptActive.
     """
-    if (earlier := _earlier(writing.connection, wanted)) is not None:
-        return Accepted(earlier, idempotent=True)
+    if (known := earlier(writing.connection, wanted)) is not None:
+        return Accepted(known, idempotent=True)
     entered = operations.try_insert(writing, new_operation_id(writing.now), wanted)
     if entered is not None:
         return Accepted(entered, idempotent=False)
     # Another process was first, at the same moment: now its submission can be seen.
-    if (earlier := _earlier(writing.connection, wanted)) is not None:
-        return Accepted(earlier, idempotent=True)
+    if (known := earlier(writing.connection, wanted)) is not None:
+        return Accepted(known, idempotent=True)
     raise StateBusy("the same task was submitted and has ended at this moment; submit it again")
 
 
@@ -176,42 +239,50 @@ def _request(task: Task, place: Place, settings: Settings) -> TaskRequest:
         model=task.model or settings.default_model,
         effort=task.effort or settings.default_effort,
         collaboration_mode=task.collaboration_mode,
+        output_schema=task.output_schema,
     )
+    message, attachments = joined(task.message, task.items), pictures(task.items, place.cwd)
     cwd, project_id = place.cwd, place.project_id
     thread_id = ThreadId(task.thread_id or "")
     match task.operation_type:
         case OperationType.SEND_MESSAGE:
-            return SendMessage(task.message, thread_id, cwd, project_id, options)
+            return SendMessage(message, thread_id, cwd, project_id, options, attachments)
         case OperationType.EXECUTE_PLAN:
-            message = task.message or CARRY_OUT
-            return ExecutePlan(message, thread_id, cwd, project_id, options)
+            message = message or CARRY_OUT
+            return ExecutePlan(message, thread_id, cwd, project_id, options, attachments)
         case OperationType.STEER_TURN:
             turn_id = TurnId(task.expected_turn_id or "")
-            return SteerTurn(task.message, thread_id, turn_id, cwd, project_id)
+            return SteerTurn(message, thread_id, turn_id, cwd, project_id, attachments)
         case OperationType.FORK_THREAD:
             return ForkThread(
                 ThreadId(task.source_thread_id or ""),
                 cwd,
                 project_id,
                 options,
-                message=task.message,
+                message=message,
                 title=task.title,
                 ephemeral=task.ephemeral,
+                attachments=attachments,
                 last_turn_id=TurnId(task.last_turn_id) if task.last_turn_id else None,
             )
         case _:
             return StartChat(
-                task.message,
+                message,
                 cwd,
                 project_id,
                 options,
                 title=task.title,
                 ephemeral=task.ephemeral,
+                attachments=attachments,
+                worktree=task.worktree,
             )
 
 
-def _earlier(reading: Reading, wanted: Submission) -> Operation | None:
-    """The operation that the same `client_request_id` made, if any."""
+def earlier(reading: Reading, wanted: Submission) -> Operation | None:
+    """The operation that the same `client_request_id` made, if any.
+
+    Raises IdempotencyMismatch or DuplicatePromptActive.
+    """
     if wanted.client_request_id is not None:
         known = operations.by_client_request(reading, wanted.client_request_id)
         if known is not None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.interaction import InteractionStatus, Kind
-from codex_control_plane_mcp.model.operation import Policy, Status, TokenUsage
+from codex_control_plane_mcp.model.operation import Policy, Status, StructuredStatus, TokenUsage
 from codex_control_plane_mcp.model.request import OperationType
 
 OPTIONAL: Final = {"optional": True}
@@ -18,6 +18,7 @@ OPTIONAL: Final = {"optional": True}
 BRIEF: Final = {"brief": True}
 #: Goes without saying: schemas leave it out, for an agent pays for each word of them.
 TACIT: Final = {"tacit": True}
+WHERE_IT_APPLIES: Final = {**OPTIONAL, **TACIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,11 @@ class FollowUp:
 @dataclass(frozen=True, slots=True)
 class FinalReport:
     text: str
-    structured: object
-    structured_status: str
+    #: The answer as JSON, where a schema was asked for and it is of that schema. One of more than a
+    #: page is not repeated here: read the text to its end and parse that.
+    structured: Mapping[str, object] | None
+    #: Null where no schema was asked for.
+    structured_status: StructuredStatus | None
     thread_id: str | None = field(metadata=TACIT)
     #: None where there was no turn.
     turn_id: str | None = field(metadata=TACIT)
@@ -126,6 +130,50 @@ class InteractionView:
     details: Mapping[str, object] | None = field(default=None, metadata=OPTIONAL)
 
 
+@dataclass(frozen=True, slots=True)
+class OutputSchemaState:
+    provided: bool
+    #: Codex took the turn with it.
+    applied: bool
+    structured_status: StructuredStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputItemState:
+    """Pictures that go with the message. Where they are is not repeated: an address may hold a
+    secret."""
+
+    count: int
+    local_image_count: int
+    image_url_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SteerState:
+    #: Codex took the words into the turn.
+    accepted: bool
+    target_thread_id: str
+    target_turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkState:
+    #: Codex has made the new thread.
+    accepted: bool
+    source_thread_id: str
+    forked_thread_id: str | None
+    has_initial_message: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreeView:
+    #: `pending`, then `kept`; `gone` once somebody has removed it.
+    state: str
+    path: str | None = None
+    branch: str | None = None
+    base_commit: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What whoever handed in a task goes on with."""
@@ -167,6 +215,11 @@ class OperationView(Receipt):
     final_report: FinalReport | None
     evidence: Evidence
     effective_policy: Policy | None = field(metadata=TACIT)
+    output_schema_state: OutputSchemaState | None = field(default=None, metadata=WHERE_IT_APPLIES)
+    input_item_state: InputItemState | None = field(default=None, metadata=WHERE_IT_APPLIES)
+    steer_state: SteerState | None = field(default=None, metadata=WHERE_IT_APPLIES)
+    fork_state: ForkState | None = field(default=None, metadata=WHERE_IT_APPLIES)
+    worktree: WorktreeView | None = field(default=None, metadata=WHERE_IT_APPLIES)
     poll_recommended: bool = field(metadata=TACIT)
     recommended_poll_after_seconds: int | None = field(metadata=TACIT)
 

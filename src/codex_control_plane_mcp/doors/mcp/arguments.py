@@ -18,6 +18,7 @@ from codex_control_plane_mcp.model.request import (
     MAX_MESSAGE_CHARS,
     CollaborationMode,
     DedupPolicy,
+    ImageDetail,
     Priority,
 )
 
@@ -50,9 +51,33 @@ class ForkConfig(Arguments):
     last_turn_id: str | None = Field(None, description="Last turn to take over")
 
 
+class TextItem(Arguments):
+    type: Literal["text"]
+    text: str
+
+
+class LocalImageItem(Arguments):
+    type: Literal["local_image", "localImage"]
+    path: str
+    detail: ImageDetail | None = None
+
+
+class ImageItem(Arguments):
+    type: Literal["image", "image_url", "imageUrl"]
+    url: str
+    detail: ImageDetail | None = None
+
+
+_InputItem = Annotated[TextItem | LocalImageItem | ImageItem, Field(discriminator="type")]
+
+
 class SubmitTask(Arguments):
     operation_type: _Submitted
     message: str | None = Field(None, description="Needed but for execute_plan, fork_thread")
+    input_items: list[_InputItem] | None = Field(
+        None,
+        description="{type: local_image, path}, {type: image, url} or {type: text, text}",
+    )
     client_request_id: str | None = Field(
         None, description="Your id for this task; the same id again never starts a second one"
     )
@@ -72,6 +97,10 @@ class SubmitTask(Arguments):
     priority: _Priority | None = None
     dedup_policy: _Dedup | None = None
     ephemeral: bool | None = None
+    output_schema: dict[str, Any] | None = Field(
+        None, description="Strict JSON schema of finalReport.structured"
+    )
+    worktree: bool | None = Field(None, description="start_chat: in a new git worktree")
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Never limits the task"
     )
@@ -238,6 +267,8 @@ def _problem(model: type[Arguments], error: Mapping[str, Any]) -> tuple[str, str
     place = error["loc"]
     field = ".".join(str(part) for part in place) or "arguments"
     match error["type"]:
+        case "extra_forbidden" if len(place) > 1:
+            return field, f"`{field}` is not known here"
         case "extra_forbidden":
             outer, taken = schema_of(model), "it takes"
             for part in place[:-1]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk, Projects
+from codex_control_plane_mcp.desk.inputs import InputItem, Words
 from codex_control_plane_mcp.desk.interactions import Given, Page, cursor_behind
 from codex_control_plane_mcp.desk.interrupt import Turn
 from codex_control_plane_mcp.desk.status import Look
@@ -20,7 +21,7 @@ from codex_control_plane_mcp.doors.mcp.fit import (
 from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId, ThreadId, TurnId
-from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.model.request import LocalImage, OperationType, RemoteImage
 from codex_control_plane_mcp.store.interactions import Search
 
 
@@ -50,9 +51,22 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             "priority",
             "dedup_policy",
             "ephemeral",
+            "output_schema",
+            "worktree",
         ),
+        items=tuple(_item(item) for item in wanted.input_items or ()),
     )
     return Shown((await desk.submit(task),), STATUS_RULES)
+
+
+def _item(item: args.TextItem | args.LocalImageItem | args.ImageItem) -> InputItem:
+    match item:
+        case args.TextItem(text=text):
+            return Words(text)
+        case args.LocalImageItem(path=path, detail=detail):
+            return LocalImage(path, detail)
+        case args.ImageItem(url=url, detail=detail):
+            return RemoteImage(url, detail)
 
 
 async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Shown:
