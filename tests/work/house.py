@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -82,6 +83,7 @@ class House:
     cwd: str = "/project"
     #: How long a test waits for what must come. Virtual seconds are free, real ones are not.
     patience_seconds: float = 3600
+    worktrees: Path = Path("/worktrees")
     workers: list[Worker] = field(default_factory=list)
 
     async def hire(
@@ -91,7 +93,7 @@ class House:
         generation = await self.book.write(
             lambda writing: workers.enter(writing, f"worker-{len(self.workers)}", 1, "test")
         )
-        rules = Rules(limits or Limits(), approval_seconds)
+        rules = Rules(limits or Limits(), self.worktrees, approval_seconds)
         workshop = Workshop(self.book, self.connect, generation, rules, self.is_gone)
         worker = Worker(generation, workshop)
         self.workers.append(worker)

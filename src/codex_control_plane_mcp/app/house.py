@@ -90,7 +90,9 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
 
 
 def _rules(settings: Settings) -> Rules:
-    return Rules(limits_of(settings), settings.approval_response_timeout_seconds)
+    return Rules(
+        limits_of(settings), settings.worktrees_folder, settings.approval_response_timeout_seconds
+    )
 
 
 async def see_off(book: Book, workshop: Workshop, supervisor: Supervisor) -> None:

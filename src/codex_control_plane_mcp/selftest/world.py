@@ -217,7 +217,11 @@ class World:
             )
             life.generation = generation
             workshop = Workshop(
-                book, connect, generation, Rules(limits_of(settings)), self.codex.is_gone
+                book,
+                connect,
+                generation,
+                Rules(limits_of(settings), settings.worktrees_folder),
+                self.codex.is_gone,
             )
             desk = Desk(book, settings, clock, NoRuntime(), threads=False)
             async with anyio.create_task_group() as tasks:

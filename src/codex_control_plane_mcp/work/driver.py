@@ -9,7 +9,8 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio
 
@@ -41,6 +42,7 @@ from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.errors import AppServerUnavailable as AppServerUnavailableCode
 from codex_control_plane_mcp.errors import SendFailed
 from codex_control_plane_mcp.errors import ThreadNotFound as ThreadNotFoundCode
+from codex_control_plane_mcp.git import GitError
 from codex_control_plane_mcp.model.ids import AppServerId, ThreadId, TurnId
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -59,8 +61,15 @@ from codex_control_plane_mcp.model.operation import (
     Trouble,
     TurnAccepted,
     TurnIntended,
+    WorktreeMade,
 )
-from codex_control_plane_mcp.model.request import ArchiveThread, SteerTurn, UnarchiveThread
+from codex_control_plane_mcp.model.request import (
+    ArchiveThread,
+    StartChat,
+    SteerTurn,
+    UnarchiveThread,
+    attachments_of,
+)
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
@@ -69,6 +78,7 @@ from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, find_turn, newest_turn
 from codex_control_plane_mcp.work.filing import file
 from codex_control_plane_mcp.work.follower import IDLE_SECONDS, Follower
+from codex_control_plane_mcp.work.inputs import missing
 from codex_control_plane_mcp.work.kinds import (
     BareFork,
     Course,
@@ -82,6 +92,7 @@ from codex_control_plane_mcp.work.kinds import (
 )
 from codex_control_plane_mcp.work.line import Line
 from codex_control_plane_mcp.work.steering import StillUnanswered, steer
+from codex_control_plane_mcp.work.worktree import made
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +116,8 @@ class Tools:
     line: Line
     #: Whether the process that this app-server id names has ended, provably.
     is_gone: Callable[[AppServerId], bool]
+    #: Where git worktrees are kept.
+    worktrees: Path
     approval_seconds: float | None = None
 
 
@@ -152,6 +165,9 @@ class Driver:
     async def _advance(self, session: CodexSession) -> None:
         if self._nothing_asked_of(session) and await self._is_cancelled():
             return
+        await self._have_worktree()
+        if self._operation.is_final:
+            return
         match self._kind:
             case Course() as course:
                 await self._have_turn(course, session)
@@ -162,6 +178,21 @@ class Driver:
                 await self._steer(request, session)
             case Filing(request):
                 await self._file(request, session)
+
+    async def _have_worktree(self) -> None:
+        """Make the worktree that is asked for, if it is not there yet: Codex is to work there."""
+        operation = self._operation
+        request = operation.request
+        if not isinstance(request, StartChat) or not request.worktree:
+            return
+        if operation.worktree is None:
+            try:
+                worktree = await made(request, operation.id, self._tools.worktrees)
+            except GitError as error:
+                await self._case.end(Failed(Trouble(SendFailed.code, str(error))))
+                return
+            await self._case.record(WorktreeMade(worktree))
+        self._kind = kind_of(replace(request, cwd=self._operation.cwd))
 
     async def _steer(self, request: SteerTurn, session: CodexSession) -> None:
         try:
@@ -262,6 +293,9 @@ class Driver:
         ):
             return
         if self._operation.status is not Status.STARTING_TURN:
+            return
+        if (why := missing(attachments_of(self._operation.request))) is not None:
+            await self._case.end(Failed(Trouble(SendFailed.code, why)))
             return
         try:
             turn_id = await asking.ask(session, thread_id, self._operation)

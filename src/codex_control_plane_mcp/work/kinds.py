@@ -41,6 +41,7 @@ from codex_control_plane_mcp.model.request import (
     UncommittedChanges,
 )
 from codex_control_plane_mcp.work.evidence import Found, is_ours, messages_of, newest_turn
+from codex_control_plane_mcp.work.inputs import input_of
 
 #: A turn that was begun is told within milliseconds; a loaded machine needs longer.
 STARTED_SECONDS = 30.0
@@ -233,11 +234,7 @@ def kind_of(request: TaskRequest) -> Course | BareFork | Steering | Filing:
 
 def _prompt(request: PromptRequest) -> Prompt:
     overrides = isinstance(request, SendMessage | ExecutePlan)
-    return Prompt(input_of(request.message), request.options, overrides)
-
-
-def input_of(message: str) -> tuple[verbs.InputItem, ...]:
-    return (verbs.Text(message),)
+    return Prompt(input_of(request.message, request.attachments), request.options, overrides)
 
 
 def _new_thread(request: StartChat | Review) -> verbs.StartThread:

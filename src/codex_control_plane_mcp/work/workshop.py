@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -34,6 +35,8 @@ class Rules:
     """How the workshop is to work."""
 
     limits: Limits
+    #: Where git worktrees are kept.
+    worktrees: Path
     #: After so long without an answer Codex is told "no"; None waits for ever.
     approval_seconds: float | None = None
 
@@ -64,7 +67,7 @@ class Workshop:
         self._book = book
         self._generation = generation
         self._rules = rules
-        self._tools = Tools(book, self.line, is_gone, rules.approval_seconds)
+        self._tools = Tools(book, self.line, is_gone, rules.worktrees, rules.approval_seconds)
         self._driven: set[OperationId] = set()
         #: How many operations waited in the queue when it was last looked at.
         self.queued = 0
