@@ -303,7 +303,7 @@ async def test_the_queue_says_what_a_task_waits_for(tmp_path: Path) -> None:
             at.clock.at += 1
         third = await at.desk.submit(start(at, "three"))
 
-    assert third.queue_state.position == 2
+    assert third.queue_state.position == 3
     assert third.queue_state.reason == "the project's turn slots are taken"
 
 

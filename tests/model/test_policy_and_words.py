@@ -60,9 +60,11 @@ def test_ids_sort_by_the_time_they_were_made(moments: list[int]) -> None:
         assert make(earlier) < make(after)
 
 
-def test_ids_made_at_the_same_moment_differ_and_say_what_they_name() -> None:
+def test_ids_made_at_the_same_moment_differ_sort_by_arrival_and_say_what_they_name() -> None:
     now = Moment(1_800_000_000_000)
-    assert len({new_operation_id(now) for _ in range(1000)}) == 1000
+    made = [new_operation_id(now) for _ in range(1000)]
+    assert made == sorted(set(made))
+    assert {len(id_) for id_ in made} == {len(new_operation_id(Moment(now + 1)))}
     assert new_operation_id(now).startswith("op_")
     assert new_interaction_id(now).startswith("ia_")
     assert new_wish_id(now).startswith("wi_")

@@ -14,7 +14,7 @@ from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import StartChat, Submission, TurnOptions
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations, workers
+from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, Reading, Writing, opened
 from tests.power.contents import EMPTY, Contents, read_contents
 
@@ -180,7 +180,7 @@ def _goes_on(book: Book, generation: Generation, found: Contents) -> Iterator[Br
     """It takes over what was left, and a new task is taken in and started."""
     adopted, _ = book.write_now(lambda writing: operations.adopt(writing, generation))
     newcomer, _ = book.write_now(_submit)
-    book.write_now(lambda writing: operations.claim(writing, generation, _WIDE))
+    book.write_now(lambda writing: queue.claim(writing, generation, _WIDE))
     after = book.read_now(read_contents)
     left = {row["id"] for row in found["operations"] if row["status"] not in FINAL}
     queued = {row["id"] for row in found["operations"] if row["status"] == Status.QUEUED}

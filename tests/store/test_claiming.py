@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation, OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Claimed, Failed, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import Priority
-from codex_control_plane_mcp.model.schedule import Job, Limits, Waiting, decide
-from codex_control_plane_mcp.store import operations, wishes
+from codex_control_plane_mcp.model.schedule import STEP_SECONDS, Job, Limits, Waiting
+from codex_control_plane_mcp.store import operations, queue, wishes
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import BOUND, TROUBLE
+from tests.model.queues import decided
 from tests.store.actors import Desk
 from tests.store.actors import desk as desk_at
 
@@ -26,13 +29,15 @@ from tests.store.actors import desk as desk_at
 def claim(
     desk: Desk, generation: Generation, limits: Limits | None = None
 ) -> tuple[OperationId, ...]:
-    started = desk.write(lambda writing: operations.claim(writing, generation, limits or Limits()))
+    started = desk.write(lambda writing: queue.claim(writing, generation, limits or Limits()))
     assert started == [desk.get(operation.id) for operation in started]
     return tuple(operation.id for operation in started)
 
 
 def why(desk: Desk, operation: Operation, limits: Limits) -> Waiting | None:
-    return desk.read(lambda connection: operations.waiting(connection, operation, limits))
+    return desk.read(
+        lambda connection: queue.waiting(connection, operation, limits, desk.clock.now())
+    )
 
 
 def test_what_starts_is_the_workers_and_the_rest_stays_in_the_queue(desk: Desk) -> None:
@@ -75,9 +80,9 @@ def test_every_limit_is_kept_over_what_runs_and_what_waits(desk: Desk) -> None:
     limits = Limits(everywhere=9, per_project=9, per_agent=2, writing_per_project=1)
     for _ in range(3):
         claim(desk, me, limits)
-    jobs = desk.read(operations.active_jobs)
+    jobs = desk.read(queue.active_jobs)
     assert sorted(job.project_id for job in jobs) == ["garden", "garden", "house", "shed"]
-    assert len(desk.read(operations.queued_jobs)) == 8
+    assert desk.read(queue.queued_count) == 8
 
 
 def test_an_older_generation_claims_nothing(desk: Desk) -> None:
@@ -104,7 +109,7 @@ def test_two_who_claim_at_the_same_moment_decide_one_after_the_other(desk: Desk)
     with desk_at(desk.where, lock_wait_seconds=0.2) as beside:
 
         def work(writing: Writing) -> None:
-            operations.claim(writing, me, Limits())
+            queue.claim(writing, me, Limits())
             with pytest.raises(StateBusy, match="another process holds"):
                 claim(beside, me)
 
@@ -146,6 +151,46 @@ def test_a_thread_is_free_again_once_its_operation_has_ended(desk: Desk) -> None
     desk.record(desk.submit(), Claimed(Generation(1)), BOUND)
 
 
+def test_those_who_come_in_the_same_millisecond_start_in_the_order_in_which_they_came(
+    desk: Desk,
+) -> None:
+    me = desk.enter()
+    came = [desk.submit().id for _ in range(9)]
+    assert claim(desk, me, Limits(everywhere=9, per_project=9)) == tuple(came)
+
+
+def test_agents_take_turns_at_the_one_writing_slot(desk: Desk) -> None:
+    """What was served before counts, also when nothing of it is left but the book."""
+    me, writes = desk.enter(), Sandbox.WORKSPACE_WRITE
+    for _ in range(4):
+        desk.submit(desk.submission(agent="ann", sandbox=writes))
+    desk.clock.move(STEP_SECONDS + 1)
+    order = [claim(desk, me)]
+    desk.submit(desk.submission(agent="bob", sandbox=writes))
+    desk.submit(desk.submission(sandbox=writes))
+    for _ in range(4):
+        desk.clock.move(STEP_SECONDS + 1)
+        desk.record(desk.get(order[-1][0]), Failed(TROUBLE))
+        order.append(claim(desk, me))
+    agents = [desk.get(one).agent_id for (one,) in order]
+    assert agents == ["ann", "ann", "bob", None, "ann"]
+
+
+def test_keys_are_waited_for_and_free_again_at_the_end(desk: Desk) -> None:
+    me, limits = desk.enter(), Limits(writing_per_project=3)
+    api, whole, web, docs = (
+        desk.submit(replace(desk.submission(sandbox=Sandbox.WORKSPACE_WRITE), resource_keys=(key,)))
+        for key in ("src/api", "src", "src/web", "docs")
+    )
+    assert claim(desk, me, limits) == (api.id, docs.id)
+    assert why(desk, whole, limits) == Waiting(f"its resource keys meet those of {api.id}", 1)
+    assert why(desk, web, limits) == Waiting(f"its resource keys meet those of {whole.id}", 2)
+    desk.record(desk.get(api.id), Failed(TROUBLE))
+    assert claim(desk, me, limits) == (whole.id,)
+    desk.record(desk.get(whole.id), Failed(TROUBLE))
+    assert claim(desk, me, limits) == (web.id,)
+
+
 # --- The queue is not read whole, and yet nothing is decided otherwise ----------------------------
 
 crowds = st.lists(
@@ -156,69 +201,95 @@ crowds = st.lists(
             "thread": st.sampled_from([None, "t1", "t2"]),
             "sandbox": st.sampled_from(Sandbox),
             "priority": st.sampled_from(Priority),
+            "keys": st.lists(
+                st.sampled_from(["", "src", "src/api", "docs"]), max_size=2, unique=True
+            ).map(tuple),
         }
     ),
     max_size=9,
 )
 limits = st.builds(
     Limits,
-    everywhere=st.integers(1, 4),
-    per_project=st.integers(1, 3),
-    per_agent=st.integers(1, 2),
-    writing_per_project=st.integers(1, 2),
+    everywhere=st.integers(1, 5),
+    per_project=st.integers(1, 4),
+    per_agent=st.integers(1, 3),
+    writing_per_project=st.integers(1, 3),
 )
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(first=crowds, second=crowds, limits=limits)
+@given(first=crowds, second=crowds, limits=limits, pause=st.sampled_from([0, 1, STEP_SECONDS]))
 def test_what_starts_and_why_the_rest_waits_is_as_if_the_whole_queue_were_read(
     desk: Desk,
     first: list[dict[str, Any]],
     second: list[dict[str, Any]],
     limits: Limits,
+    pause: float,
 ) -> None:
     me = desk.enter()
     for one in desk.read(operations.unfinished):
         desk.record(one, Failed(TROUBLE))
     _fill(desk, first)
     claim(desk, me, limits)
+    desk.clock.move(pause)
     _fill(desk, second)
 
-    queued, active = desk.read(operations.queued_jobs), desk.read(operations.active_jobs)
-    expected = decide(queued, active, limits)
-    for job in queued:
-        assert why(desk, desk.get(job.id), limits) == expected.waiting.get(job.id)
-    assert desk.read(operations.queued_count) == len(queued)
-    assert claim(desk, me, limits) == expected.start
+    waiting = [one for one in desk.read(operations.unfinished) if one.status is Status.QUEUED]
+    active, now = desk.read(queue.active_jobs), desk.clock.now()
+    jobs = [replace(queue.job_of(one), agent_served_at=_served(desk, one)) for one in waiting]
+    decision, reasons = decided(jobs, active, limits, now)
+    jobs.sort(key=lambda job: (job.due_at, job.id))
+    for place, job in enumerate(jobs, 1):
+        reason = reasons.get(job.id)
+        expected = None if reason is None else Waiting(reason, place)
+        assert why(desk, desk.get(job.id), limits) == expected
+    front = desk.read(lambda connection: queue.front(connection, limits, now, 5))
+    assert [(one.id, reason) for one, reason in front] == [
+        (job.id, reasons.get(job.id)) for job in jobs[:5]
+    ]
+    assert desk.read(queue.queued_count) == len(waiting)
+    assert claim(desk, me, limits) == decision.start
+
+
+def _served(desk: Desk, operation: Operation) -> Moment:
+    """When the operation's agent last began a turn."""
+    agent = operation.agent_id or ""
+    query = text("SELECT max(started_at) FROM operations WHERE agent_id = :agent")
+    served = desk.read(lambda connection: connection.scalar(query, {"agent": agent}))
+    return Moment(served or 0)
 
 
 def _fill(desk: Desk, crowd: list[dict[str, Any]]) -> None:
     for one in crowd:
+        keys = one.pop("keys", ())
         desk.clock.move(1)
-        desk.submit(desk.submission(**one))
+        desk.submit(replace(desk.submission(**one), resource_keys=keys))
 
 
-def test_what_a_full_slot_keeps_in_the_queue_is_not_even_read(
+def test_of_a_long_queue_only_the_heads_are_read(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me, limits = desk.enter(), Limits(per_project=1)
-    _fill(desk, [{}] * 4)
-    desk.clock.move(1)
-    last = desk.submit()
-    claim(desk, me, limits)
+    _fill(desk, [{"agent": agent} for agent in ("ann", "bob")] * 20)
+    _fill(desk, [{"project": "garden"}] * 20)
     read: list[object] = []
 
     def make(row: Sequence[Any]) -> Job:
         read.append(row)
         return made(row)
 
-    made = operations._job
-    monkeypatch.setattr(operations, "_job", make)
-    assert why(desk, last, limits) == Waiting("the project's turn slots are taken", position=4)
+    made = queue._job
+    monkeypatch.setattr(queue, "_job", make)
+    assert len(claim(desk, me, limits)) == 2
+    # Three lines at first; one when a project is full; none when both are.
+    assert len(read) == 4
+    last = desk.submit()
+    read.clear()
+    assert why(desk, last, limits) == Waiting("the project's turn slots are taken", position=59)
     assert claim(desk, me, limits) == ()
-    assert len(read) == 2  # The one that runs, each time.
+    assert len(read) == 4  # The two that run, each time.
 
 
 def test_what_waits_and_is_not_wanted_any_more_is_found(desk: Desk) -> None:
@@ -226,7 +297,7 @@ def test_what_waits_and_is_not_wanted_any_more_is_found(desk: Desk) -> None:
     desk.record(running, Claimed(Generation(1)))
     desk.write(lambda writing: wishes.wish_cancel(writing, running.id, "ann"))
     desk.write(lambda writing: wishes.wish_cancel(writing, unwanted.id, "ann"))
-    assert desk.read(operations.queued_unwanted) == [unwanted]
-    assert desk.read(operations.queued_count) == 2
+    assert desk.read(queue.queued_unwanted) == [unwanted]
+    assert desk.read(queue.queued_count) == 2
     assert desk.read(lambda connection: wishes.is_unwanted(connection, running.id))
     assert not desk.read(lambda connection: wishes.is_unwanted(connection, kept.id))

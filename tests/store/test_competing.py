@@ -27,7 +27,7 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
 )
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations, wishes, workers
+from codex_control_plane_mcp.store import operations, queue, wishes, workers
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import BOUND, COMPLETED, INTENDED, LIFE
@@ -78,10 +78,10 @@ class Contestant:
         held = self.desk.write(lambda writing: operations.adopt(writing, me))
         self.adopted += [operation.id for operation in held]
         while True:
-            taken = self.desk.write(lambda writing: operations.claim(writing, me, LIMITS))
+            taken = self.desk.write(lambda writing: queue.claim(writing, me, LIMITS))
             self.claimed += [operation.id for operation in taken]
             held += taken
-            assert len(self.desk.read(operations.active_jobs)) <= LIMITS.everywhere
+            assert len(self.desk.read(queue.active_jobs)) <= LIMITS.everywhere
             if not held:
                 return
             moved = self._move(held.pop(0), me)
@@ -163,7 +163,7 @@ def test_of_those_who_claim_at_once_only_the_newest_gets_anything(
                 entered[number].set()
                 assert all(one.wait(PATIENCE_SECONDS) for one in entered)
                 try:
-                    taken = mine.write(lambda writing: operations.claim(writing, me, LIMITS))
+                    taken = mine.write(lambda writing: queue.claim(writing, me, LIMITS))
                 except Fenced:
                     return me, None
                 return me, [operation.id for operation in taken]
@@ -193,7 +193,7 @@ def test_between_reading_and_writing_what_is_adopted_its_former_owner_cannot_wri
     """Else the new owner would find another row than it has read, and hold itself for replaced."""
     former = desk.enter()
     operation = desk.submit()
-    desk.write(lambda writing: operations.claim(writing, former, LIMITS))
+    desk.write(lambda writing: queue.claim(writing, former, LIMITS))
     operation = desk.get(operation.id)
     owner = desk.enter()
     tried = []
@@ -237,14 +237,14 @@ OWN_AND_WRITE = """
 import sys
 from pathlib import Path
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import operations, queue
 from tests.model.lives import BOUND
 from tests.store.actors import desk as desk_at
 
 where = sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])
 with desk_at(where) as desk:
     me = desk.enter()
-    (operation,) = desk.write(lambda writing: operations.claim(writing, me, Limits()))
+    (operation,) = desk.write(lambda writing: queue.claim(writing, me, Limits()))
     print(operation.id, flush=True)
     sys.stdin.readline()
     try:
@@ -252,7 +252,7 @@ with desk_at(where) as desk:
     except operations.Fenced:
         print("fenced")
     try:
-        desk.write(lambda writing: operations.claim(writing, me, Limits()))
+        desk.write(lambda writing: queue.claim(writing, me, Limits()))
     except operations.Fenced:
         print("fenced")
 """

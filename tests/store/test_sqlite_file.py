@@ -14,11 +14,11 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, InteractionId, OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes, workers
+from codex_control_plane_mcp.store import interactions, journal, operations, queue, wishes, workers
 from codex_control_plane_mcp.store.book import Writing, opened
 from codex_control_plane_mcp.store.interactions import Search
 from tests.model.lives import LIFE
-from tests.store.actors import Desk
+from tests.store.actors import NOON, Desk
 from tests.store.actors import desk as desk_at
 
 
@@ -108,21 +108,40 @@ def test_the_log_is_folded_into_the_file_when_the_book_is_closed(sqlite_path: Pa
 ONE = OperationId("op-1")
 #: The query, and what its plan must say (`-` for a table nobody may walk through).
 HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
-    "the queue": (operations.queued_jobs, "INDEX operations_unfinished (status=?)"),
     "the length of the queue": (
-        operations.queued_count,
+        queue.queued_count,
         "INDEX operations_unfinished (status=?)",
     ),
     "what may start": (
-        lambda c: operations._candidates(c, [], Limits()),
-        "INDEX operations_unfinished (status=?)",
+        lambda c: queue._decide(c, [], Limits(), NOON),
+        "SEARCH q USING COVERING INDEX operations_lines (agent_id=?)",
+    ),
+    "the lines": (
+        lambda c: queue._decide(c, [], Limits(), NOON),
+        "SCAN operations USING COVERING INDEX operations_lines",
+    ),
+    "when an agent was served": (
+        lambda c: queue._decide(c, [], Limits(), NOON),
+        "SEARCH q USING INDEX operations_served (agent_id=?",
+    ),
+    "the steering that waits": (
+        lambda c: c.scalars(queue._STEERING).all(),
+        "USING INDEX operations_steering",
+    ),
+    "those before one": (
+        lambda c: c.scalar(queue._COUNT_BEFORE, {"due": 1, "name": "op"}),
+        "SCAN operations USING COVERING INDEX operations_lines",
+    ),
+    "the front of the queue": (
+        lambda c: c.scalars(queue._FRONT, {"count": 5}).all(),
+        "SCAN operations USING COVERING INDEX operations_lines",
     ),
     "what is not wanted any more": (
-        operations.queued_unwanted,
-        "wishes_",
+        queue.queued_unwanted,
+        "SEARCH operations USING INDEX sqlite_autoindex_operations_1 (id=?)",
     ),
     "whether it is not wanted": (lambda c: wishes.is_unwanted(c, ONE), "INDEX wishes_one_cancel"),
-    "what runs": (operations.active_jobs, "USING INDEX operations_unfinished"),
+    "what runs": (queue.active_jobs, "INDEX operations_unfinished (status=?)"),
     "the unfinished": (operations.unfinished, "USING INDEX operations_unfinished"),
     "one operation": (
         lambda c: operations.get(c, ONE),
@@ -191,7 +210,7 @@ def test_a_hot_query_goes_by_its_index(sqlite_desk: Desk, name: str) -> None:
     query, expected = HOT[name]
     with listening_to(sqlite_desk) as heard:
         sqlite_desk.read(query)
-    ((statement, values),) = [said for said in heard if said[0].startswith("SELECT")]
+    ((statement, values),) = [said for said in heard if said[0].startswith(("SELECT", "WITH"))]
     database = sqlite3.connect(str(sqlite_desk.where))
     try:
         rows = database.execute(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[arg-type]
@@ -207,7 +226,8 @@ def test_finished_operations_do_not_make_the_queue_longer_to_read(sqlite_desk: D
     for _ in range(5):
         sqlite_desk.record(sqlite_desk.submit(), *LIFE[Status.CANCELLED])
     waiting = sqlite_desk.submit()
-    assert [job.id for job in sqlite_desk.read(operations.queued_jobs)] == [waiting.id]
+    front = sqlite_desk.read(lambda c: queue.front(c, Limits(), NOON, 9))
+    assert [one.id for one, _ in front] == [waiting.id]
 
 
 def test_a_book_can_be_opened_twice_by_one_process(sqlite_path: Path) -> None:

@@ -19,7 +19,7 @@ from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.operations import Fenced
 from tests.work.conftest import open_fake_house
 from tests.work.house import House, Task, WallClock, Worker
@@ -98,7 +98,7 @@ def _writes_of(worker: Worker, operation: Operation) -> list[Callable[..., objec
     generation = worker.generation
     line = [Entry(Category.NOTICE, "I am still here.")]
     return [
-        lambda writing: operations.claim(writing, generation, Limits()),
+        lambda writing: queue.claim(writing, generation, Limits()),
         lambda writing: operations.adopt(writing, generation),
         lambda writing: operations.record(
             writing, replace(operation, generation=generation), entries=line

@@ -23,7 +23,7 @@ from codex_control_plane_mcp.desk.desk import Desk, limits_of
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import operations, workers
+from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
@@ -123,6 +123,6 @@ async def _leave(
 ) -> None:
     with anyio.move_on_after(DRAIN_SECONDS, shield=True):
         await book.write(lambda writing: workers.leave(writing, generation))
-        if not await book.read(operations.active_jobs):
+        if not await book.read(queue.active_jobs):
             await supervisor.drain(DRAIN_SECONDS)
     logger.info("generation %d has left", generation)

@@ -11,7 +11,7 @@ from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import interactions, operations, workers
+from codex_control_plane_mcp.store import interactions, operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.workers import Worker
 
@@ -69,8 +69,8 @@ async def look_around(
 def _look(reading: Reading, scope: Scope) -> _Books:
     operation = _scoped(reading, scope)
     return _Books(
-        queued=len(operations.queued_jobs(reading)),
-        active=len(operations.active_jobs(reading)),
+        queued=queue.queued_count(reading),
+        active=len(queue.active_jobs(reading)),
         pending_interactions=interactions.open_count(reading),
         worker=workers.latest(reading),
         troubles=operations.recent_troubles(reading, scope.max_recent_errors),

@@ -35,7 +35,7 @@ from codex_control_plane_mcp.model.request import (
     output_schema_of,
 )
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes
+from codex_control_plane_mcp.store import interactions, journal, operations, queue, wishes
 from codex_control_plane_mcp.store.book import Reading
 
 STATUS_TOOL = "codex_get_operation_status"
@@ -94,7 +94,7 @@ def view(
         started_at=operation.started_at,
         completed_at=operation.completed_at,
         idempotent=idempotent,
-        queue_state=_queue_state(reading, operation, limits),
+        queue_state=_queue_state(reading, operation, limits, now),
         pending_interactions=tuple(show(interaction) for interaction in pending),
         latest_messages=_messages(reading, operation, wanted),
         progress_events=events,
@@ -221,12 +221,14 @@ def _pending(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, 
     return {id_: [one for one in asked[id_] if one.id not in answered] for id_ in ids}
 
 
-def _queue_state(reading: Reading, operation: Operation, limits: Limits) -> views.QueueState:
+def _queue_state(
+    reading: Reading, operation: Operation, limits: Limits, now: Moment
+) -> views.QueueState:
     if operation.status in ACTIVE:
         return views.QueueState("active")
     if operation.status not in QUEUED:
         return views.QueueState("done")
-    waiting = operations.waiting(reading, operation, limits)
+    waiting = queue.waiting(reading, operation, limits, now)
     if waiting is None:
         return views.QueueState("queued", "it is about to start", 1)
     return views.QueueState("queued", waiting.reason, waiting.position)

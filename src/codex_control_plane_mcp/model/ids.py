@@ -1,6 +1,7 @@
 """Names of things. Codex's own ids are opaque; ours sort by the time they were made."""
 
 import secrets
+import threading
 from typing import NewType
 
 from codex_control_plane_mcp.clock import Moment
@@ -43,5 +44,27 @@ def new_wish_id(at: Moment) -> str:
     return _sortable("wi", at)
 
 
+class _Tails:
+    """What tells ids of one millisecond apart: drawn at random for the first, then counted up, so
+    that ids made by one process sort in the order in which they were made."""
+
+    #: Leaves room to count on from the highest.
+    BITS = 39
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at = Moment(0)
+        self._last = 0
+
+    def next(self, at: Moment) -> int:
+        with self._lock:
+            self._last = self._last + 1 if at == self._at else secrets.randbits(self.BITS)
+            self._at = at
+            return self._last
+
+
+_tails = _Tails()
+
+
 def _sortable(prefix: str, at: Moment) -> str:
-    return f"{prefix}_{at:012x}{secrets.token_hex(5)}"
+    return f"{prefix}_{at:012x}{_tails.next(at):010x}"

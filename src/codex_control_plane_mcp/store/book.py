@@ -84,6 +84,10 @@ class Book:
             result = work(writing)
         return result, frozenset(writing.news)
 
+    def now(self) -> Moment:
+        """What time it is for those who write in it."""
+        return self._clock.now()
+
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()

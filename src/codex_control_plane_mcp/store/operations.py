@@ -13,18 +13,12 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Row,
     Select,
-    and_,
     bindparam,
-    case,
-    func,
     insert,
     literal_column,
-    or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -43,7 +37,6 @@ from codex_control_plane_mcp.model.ids import (
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
     Adopted,
-    Claimed,
     Fact,
     Intent,
     Operation,
@@ -58,10 +51,7 @@ from codex_control_plane_mcp.model.operation import (
     apply,
     sentence,
 )
-from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import (
-    OperationType,
-    Priority,
     Submission,
     TurnOptions,
     options_of,
@@ -71,18 +61,17 @@ from codex_control_plane_mcp.model.request import (
     request_to_json,
     sandbox_of,
 )
-from codex_control_plane_mcp.model.schedule import RANK, Job, Limits, Waiting, decide, full, turn
+from codex_control_plane_mcp.model.schedule import due_at
 from codex_control_plane_mcp.redact import redact, redact_json
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.schema import journal, operations, wishes
+from codex_control_plane_mcp.store.schema import journal, operations
 
 _Row: TypeAlias = Row[Any]
 
 #: Partial indexes are used only when their condition stands in the query to the letter.
 _UNFINISHED = operations.c.completed_at.is_(None)
-_QUEUED: ColumnElement[bool] = literal_column("status = 'queued'")
 _NOT_QUEUED: ColumnElement[bool] = literal_column("status <> 'queued'")
 
 
@@ -122,6 +111,7 @@ def insert_operation(
             "project_id": request.project_id,
             "cwd": request.cwd,
             "sandbox": sandbox_of(request).value,
+            "due_at": due_at(submission.priority, writing.now),
             **_columns(operation),
         },
     )
@@ -197,20 +187,6 @@ def record(
     if moved.is_final:
         writing.tell(operation.id, Subject.QUEUE)
     return moved
-
-
-def claim(writing: Writing, generation: Generation, limits: Limits) -> list[Operation]:
-    """Take from the queue what may start now, for the worker of `generation`: as it is then, in
-    the order in which it was its turn.
-
-    Raises Fenced when another worker owns the book by now.
-    """
-    must_own(writing, generation)
-    startable_now = startable(writing.connection, limits)
-    return [
-        record(writing, operation, Claimed(generation))
-        for operation in many(writing.connection, startable_now)
-    ]
 
 
 def adopt(writing: Writing, generation: Generation) -> list[Operation]:
@@ -374,90 +350,6 @@ def _one(connection: Connection, query: Select[Any], key: str) -> Operation | No
     return None if row is None else _operation(row)
 
 
-# --- The queue ---------------------------------------------------------------------------------
-# However many wait, only those are read that may start: the rest is counted.
-
-
-def queued_jobs(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_QUEUED_JOBS)]
-
-
-def active_jobs(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_ACTIVE_JOBS)]
-
-
-def queued_count(connection: Connection) -> int:
-    return connection.scalar(_QUEUED_COUNT) or 0
-
-
-def queued_unwanted(connection: Connection) -> list[Operation]:
-    """What waits in the queue though somebody wants it to end."""
-    return [_operation(row) for row in connection.execute(_QUEUED_UNWANTED)]
-
-
-def startable(connection: Connection, limits: Limits) -> list[OperationId]:
-    """What the limits allow to start, in the order in which it is its turn."""
-    active = active_jobs(connection)
-    return list(decide(_candidates(connection, active, limits), active, limits).start)
-
-
-def waiting(connection: Connection, operation: Operation, limits: Limits) -> Waiting | None:
-    """Why a queued operation waits and how many are before it; None when it is about to start."""
-    active = active_jobs(connection)
-    ours = _job_of(operation)
-    rivals = [job for job in _candidates(connection, active, limits) if turn(job) < turn(ours)]
-    verdict = decide([*rivals, ours], active, limits)
-    if ours.id not in verdict.waiting:
-        return None
-    rank, created_at, id_ = turn(ours)
-    before = connection.scalar(_COUNT_BEFORE, {"rank": rank, "created": created_at, "name": id_})
-    return Waiting(verdict.waiting[ours.id].reason, position=(before or 0) - len(verdict.start) + 1)
-
-
-def _candidates(connection: Connection, active: Sequence[Job], limits: Limits) -> list[Job]:
-    """Those in the queue that no full slot keeps there."""
-    gone = full(active, limits)
-    rows = connection.execute(
-        _CANDIDATES,
-        {
-            "is_full": int(gone.everywhere),
-            "projects": list(gone.projects),
-            "agents": list(gone.agents),
-            "threads": list(gone.threads),
-            "written_projects": list(gone.written_projects),
-        },
-    )
-    return [_job(row) for row in rows]
-
-
-def _job(row: Sequence[Any]) -> Job:
-    id_, kind, project_id, agent_id, thread_id, sandbox, priority, created_at = row
-    return Job(
-        id=id_,
-        project_id=project_id,
-        agent_id=agent_id,
-        thread_id=thread_id,
-        sandbox=_SANDBOXES[sandbox],
-        priority=_PRIORITIES[priority],
-        created_at=created_at,
-        takes_turn=kind != OperationType.STEER_TURN.value,
-    )
-
-
-def _job_of(operation: Operation) -> Job:
-    request = operation.request
-    return Job(
-        id=operation.id,
-        project_id=request.project_id,
-        agent_id=operation.agent_id,
-        thread_id=operation.thread_id,
-        sandbox=sandbox_of(request),
-        priority=_PRIORITIES[operation.priority],
-        created_at=operation.created_at,
-        takes_turn=request.type is not OperationType.STEER_TURN,
-    )
-
-
 # --- Statements --------------------------------------------------------------------------------
 # Made once: to make one takes SQLAlchemy longer than SQLite needs to answer it.
 
@@ -505,71 +397,7 @@ _MARKS = select(_COLUMNS.id, _COLUMNS.status, _COLUMNS.last_seq, _COLUMNS.status
     _AMONG_IDS
 )
 
-_JOBS: Select[Any] = select(
-    _COLUMNS.id,
-    _COLUMNS.type,
-    _COLUMNS.project_id,
-    _COLUMNS.agent_id,
-    _COLUMNS.thread_id,
-    _COLUMNS.sandbox,
-    _COLUMNS.priority,
-    _COLUMNS.created_at,
-)
-_QUEUED_JOBS = _JOBS.where(_UNFINISHED, _QUEUED)
-_ACTIVE_JOBS = _JOBS.where(_UNFINISHED, _NOT_QUEUED)
-_QUEUED_COUNT = select(func.count()).select_from(operations).where(_UNFINISHED, _QUEUED)
-_QUEUED_UNWANTED = _SELECT.where(
-    _UNFINISHED,
-    _QUEUED,
-    _COLUMNS.id.in_(
-        select(wishes.c.operation_id).where(
-            wishes.c.done_at.is_(None), wishes.c.kind == literal_column("'cancel'")
-        )
-    ),
-)
-_CANDIDATES = _QUEUED_JOBS.where(
-    or_(
-        ~_TAKES_TURN,
-        and_(
-            bindparam("is_full", type_=Integer) == 0,
-            _COLUMNS.project_id.not_in(bindparam("projects", expanding=True)),
-            or_(
-                _COLUMNS.agent_id.is_(None),
-                _COLUMNS.agent_id.not_in(bindparam("agents", expanding=True)),
-            ),
-            or_(
-                _COLUMNS.thread_id.is_(None),
-                _COLUMNS.thread_id.not_in(bindparam("threads", expanding=True)),
-            ),
-            or_(
-                literal_column("sandbox = 'read-only'"),
-                _COLUMNS.project_id.not_in(bindparam("written_projects", expanding=True)),
-            ),
-        ),
-    )
-)
-_COUNT_BEFORE = (
-    select(func.count())
-    .select_from(operations)
-    .where(
-        _UNFINISHED,
-        _QUEUED,
-        tuple_(
-            case({one.value: rank for one, rank in RANK.items()}, value=_COLUMNS.priority),
-            _COLUMNS.created_at,
-            _COLUMNS.id,
-        )
-        < tuple_(
-            bindparam("rank", type_=Integer),
-            bindparam("created", type_=_COLUMNS.created_at.type),
-            bindparam("name", type_=_COLUMNS.id.type),
-        ),
-    )
-)
-
 _STATUSES = {status.value: status for status in Status}
-_SANDBOXES = {sandbox.value: sandbox for sandbox in Sandbox}
-_PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 # --- Rows and values ---------------------------------------------------------------------------
@@ -582,7 +410,7 @@ def _columns(operation: Operation) -> dict[str, object]:
     return {
         "id": operation.id,
         "client_request_id": operation.client_request_id,
-        "agent_id": operation.agent_id,
+        "agent_id": operation.agent_id or "",
         "resource_keys": json.dumps(operation.resource_keys),
         "workflow_id": operation.workflow_id,
         "priority": operation.priority,
@@ -619,7 +447,7 @@ def _operation(row: _Row) -> Operation:
         id=row.id,
         request=request_from_json(json.loads(row.request)),
         client_request_id=row.client_request_id,
-        agent_id=row.agent_id,
+        agent_id=row.agent_id or None,
         priority=row.priority,
         resource_keys=tuple(json.loads(row.resource_keys)),
         workflow_id=WorkflowId(row.workflow_id) if row.workflow_id else None,

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.operations import Fenced
@@ -95,14 +95,14 @@ class Workshop:
     async def _start_what_may(self, tasks: anyio.abc.TaskGroup) -> bool:
         """Start what the limits allow; False when the book did not answer."""
         try:
-            queue = await self._book.read(self._look)
-            self.queued = queue.length
-            for operation in queue.unwanted:
+            seen = await self._book.read(self._look)
+            self.queued = seen.length
+            for operation in seen.unwanted:
                 await Case(operation, self._book).end_in_queue(self._generation)
-            if not queue.may_move:
+            if not seen.may_move:
                 return True
             started = await self._book.write(
-                lambda writing: operations.claim(writing, self._generation, self._rules.limits)
+                lambda writing: queue.claim(writing, self._generation, self._rules.limits)
             )
             self.queued -= len(started)
         except StateBusy as error:
@@ -113,13 +113,13 @@ class Workshop:
         return True
 
     def _look(self, reading: Reading) -> _Queue:
-        length = operations.queued_count(reading)
+        length = queue.queued_count(reading)
         if not length:
             return _Queue()
         return _Queue(
             length,
-            operations.queued_unwanted(reading),
-            may_move=bool(operations.startable(reading, self._rules.limits)),
+            queue.queued_unwanted(reading),
+            may_move=bool(queue.startable(reading, self._rules.limits, self._book.now())),
         )
 
     async def _read(self, operation_id: OperationId) -> Operation | None:

@@ -10,7 +10,7 @@ CREATE TABLE operations (
     prompt_key          TEXT,
     project_id          TEXT NOT NULL,
     cwd                 TEXT NOT NULL,
-    agent_id            TEXT,
+    agent_id            TEXT NOT NULL,
     resource_keys       TEXT NOT NULL,
     workflow_id         TEXT,
     priority            TEXT NOT NULL CHECK (priority IN ('low', 'normal', 'high')),
@@ -20,6 +20,7 @@ CREATE TABLE operations (
         'waiting_for_approval', 'waiting_for_user_input',
         'completed', 'failed', 'interrupted', 'cancelled', 'unknown_after_app_server_exit')),
     created_at          BIGINT NOT NULL,
+    due_at              BIGINT NOT NULL,
     updated_at          BIGINT NOT NULL,
     started_at          BIGINT,
     completed_at        BIGINT,
@@ -68,6 +69,15 @@ CREATE UNIQUE INDEX operations_one_turn_a_thread ON operations (thread_id)
     AND type <> 'steer_turn';
 CREATE INDEX operations_unfinished ON operations (status, created_at)
     WHERE completed_at IS NULL;
+-- The queue, a line for each agent, with all that the choice of the next one reads.
+CREATE INDEX operations_lines
+    ON operations (agent_id, due_at, id, project_id, thread_id, sandbox, status, type)
+    WHERE status = 'queued' AND type <> 'steer_turn';
+CREATE INDEX operations_steering ON operations (due_at, id)
+    WHERE status = 'queued' AND type = 'steer_turn';
+-- When an agent last began a turn.
+CREATE INDEX operations_served ON operations (agent_id, started_at)
+    WHERE started_at IS NOT NULL AND type <> 'steer_turn';
 CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
 CREATE INDEX operations_by_project ON operations (project_id, created_at);
 CREATE INDEX operations_by_workflow ON operations (workflow_id, created_at)
