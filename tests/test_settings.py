@@ -104,6 +104,44 @@ def test_tool_sets_are_named_in_a_list_or_with_commas(tmp_path: Path, named: obj
     assert settings.toolsets == ("core", "dropin")
 
 
+@pytest.mark.parametrize(
+    "stated", ["never,on-request", " on-request ; never;", "never,never,on-request"]
+)
+def test_the_allowed_approval_policies_are_one_text_or_a_list(tmp_path: Path, stated: str) -> None:
+    allowed = ("on-request", "never")
+    variable = {"CODEX_MCP_ALLOWED_APPROVAL_POLICIES": stated}
+    assert load(variable).allowed_approval_policies == allowed
+    listed = from_file(tmp_path, allowed_approval_policies=["never", "on-request"])
+    assert listed.allowed_approval_policies == allowed
+
+
+def test_without_ceilings_everything_is_allowed() -> None:
+    assert load({}).max_sandbox == get_args(SandboxMode)[-1]
+    assert load({}).allowed_approval_policies == get_args(ApprovalPolicyName)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "default"),
+    [
+        (
+            {"CODEX_MCP_MAX_SANDBOX": "workspace-write"},
+            {"CODEX_MCP_DEFAULT_SANDBOX": "danger-full-access"},
+        ),
+        ({"CODEX_MCP_ALLOWED_APPROVAL_POLICIES": "untrusted"}, {}),
+        (
+            {"CODEX_MCP_ALLOWED_APPROVAL_POLICIES": "untrusted;on-request"},
+            {"CODEX_MCP_DEFAULT_APPROVAL_POLICY": "never"},
+        ),
+    ],
+)
+def test_a_default_above_its_ceiling_is_refused_and_both_are_named(
+    ceiling: dict[str, str], default: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        load(ceiling | default)
+    assert all(name in refused.value.message for name in ceiling | default)
+
+
 def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"state_db": str(tmp_path / "s.sqlite3")}))
@@ -121,6 +159,9 @@ def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> No
     [
         ("CODEX_MCP_DEFAULT_SANDBOX", "none"),
         ("CODEX_MCP_DEFAULT_APPROVAL_POLICY", "always"),
+        ("CODEX_MCP_MAX_SANDBOX", "none"),
+        ("CODEX_MCP_ALLOWED_APPROVAL_POLICIES", "never,always"),
+        ("CODEX_MCP_ALLOWED_APPROVAL_POLICIES", ";"),
         ("CODEX_MCP_MAX_ACTIVE_TURNS_GLOBAL", "0"),
         ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_PROJECT", "many"),
         ("CODEX_MCP_MAX_ACTIVE_TURNS_PER_AGENT", "1.5"),
@@ -144,6 +185,8 @@ def test_a_value_that_cannot_be_meant_is_refused_by_its_name(variable: str, valu
         {"default_model": 5},
         {"allowed_roots": {"a": 1}},
         {"allowed_roots": [5]},
+        {"allowed_approval_policies": []},
+        {"allowed_approval_policies": [5]},
         {"max_active_turns_global": True},
         {"idle_exit_seconds": []},
         {"toolsets": {"core": True}},

@@ -39,6 +39,9 @@ class Settings:
     codex_binary: Path | None = None
     default_sandbox: SandboxMode = "read-only"
     default_approval_policy: ApprovalPolicyName = "on-request"
+    #: No task may ask for more than this sandbox, nor for another approval policy than these.
+    max_sandbox: SandboxMode = "danger-full-access"
+    allowed_approval_policies: tuple[ApprovalPolicyName, ...] = get_args(ApprovalPolicyName)
     #: `None`: Codex decides.
     default_model: str | None = None
     default_effort: str | None = None
@@ -99,7 +102,27 @@ def load(environ: Mapping[str, str]) -> Settings:
             key, value = given
             values[name] = _checked(read, value, f"{key} in the settings file {file_path}")
             sources[name] = f"file {file_path}"
-    return Settings(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]
+    settings = Settings(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]
+    _refuse_defaults_above_the_ceilings(settings)
+    return settings
+
+
+def _refuse_defaults_above_the_ceilings(settings: Settings) -> None:
+    modes: tuple[str, ...] = get_args(SandboxMode)
+    if modes.index(settings.default_sandbox) > modes.index(settings.max_sandbox):
+        raise InvalidArgument(
+            f"CODEX_MCP_DEFAULT_SANDBOX is {settings.default_sandbox}, and CODEX_MCP_MAX_SANDBOX "
+            f"allows {settings.max_sandbox} at most; lower the one or raise the other",
+            setting="CODEX_MCP_DEFAULT_SANDBOX",
+        )
+    if settings.default_approval_policy not in settings.allowed_approval_policies:
+        allowed = ", ".join(settings.allowed_approval_policies)
+        raise InvalidArgument(
+            f"CODEX_MCP_DEFAULT_APPROVAL_POLICY is {settings.default_approval_policy}, and "
+            f"CODEX_MCP_ALLOWED_APPROVAL_POLICIES allows only {allowed}; set the default to one of "
+            "these",
+            setting="CODEX_MCP_DEFAULT_APPROVAL_POLICY",
+        )
 
 
 # --- The file ------------------------------------------------------------------------------------
@@ -193,7 +216,7 @@ def _some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
     """Each once, in the order of `choices`, from a list or from one text with commas between."""
 
     def read(value: object) -> tuple[str, ...]:
-        named = value.split(",") if isinstance(value, str) else value
+        named = value.replace(";", ",").split(",") if isinstance(value, str) else value
         if not isinstance(named, list):
             raise ValueError("must be a list of names, or one text with commas between")
         names = [name.strip() if isinstance(name, str) else name for name in named]
@@ -255,6 +278,11 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "default_approval_policy": (
         "CODEX_MCP_DEFAULT_APPROVAL_POLICY",
         _one_of(*get_args(ApprovalPolicyName)),
+    ),
+    "max_sandbox": ("CODEX_MCP_MAX_SANDBOX", _one_of(*get_args(SandboxMode))),
+    "allowed_approval_policies": (
+        "CODEX_MCP_ALLOWED_APPROVAL_POLICIES",
+        _some_of(*get_args(ApprovalPolicyName)),
     ),
     "default_model": ("CODEX_MCP_DEFAULT_MODEL", _text),
     "default_effort": ("CODEX_MCP_DEFAULT_EFFORT", _text),

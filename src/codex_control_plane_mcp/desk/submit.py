@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from codex_control_plane_mcp import git
 from codex_control_plane_mcp.desk.inputs import InputItem, joined, look_at, pictures
+from codex_control_plane_mcp.desk.keys import resource_keys
 from codex_control_plane_mcp.desk.output_schema import strict
+from codex_control_plane_mcp.desk.policy import options_for
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.texts import plain
 from codex_control_plane_mcp.errors import (
@@ -34,7 +36,6 @@ from codex_control_plane_mcp.model.request import (
     SteerTurn,
     Submission,
     TaskRequest,
-    TurnOptions,
     attachments_of,
     payload_hash,
     prompt_key,
@@ -84,6 +85,8 @@ class Task:
     sandbox: Sandbox | None = None
     approval_policy: ApprovalPolicy | None = None
     agent_id: str | None = None
+    #: What of the project it shall have for itself.
+    resource_keys: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
     dedup_policy: DedupPolicy = DedupPolicy.ACTIVE_PROMPT_GUARD
     ephemeral: bool = False
@@ -156,7 +159,9 @@ def _check_schema(schema: Mapping[str, object], mode: CollaborationMode) -> None
 
 
 _MAY_BE_SILENT = frozenset({OperationType.EXECUTE_PLAN, OperationType.FORK_THREAD})
-_HOW = frozenset({"model", "effort", "sandbox", "approval_policy", "output_schema"})
+_HOW = frozenset(
+    {"model", "effort", "sandbox", "approval_policy", "output_schema", "resource_keys"}
+)
 _MODE = frozenset({"collaboration_mode"})
 _NEW = frozenset({"title", "ephemeral"})
 _ITEMS = frozenset({"items"})
@@ -181,13 +186,17 @@ _INSTEAD = {
 
 
 def submission(task: Task, place: Place, settings: Settings) -> Submission:
-    """The task with everything decided that the caller left open."""
+    """The task with everything decided that the caller left open.
+
+    Raises InvalidArgument for what the settings do not allow.
+    """
     return Submission(
         _request(task, place, settings),
         client_request_id=task.client_request_id,
         agent_id=task.agent_id,
         priority=task.priority,
         dedup_policy=task.dedup_policy,
+        resource_keys=resource_keys(task.resource_keys),
     )
 
 
@@ -233,11 +242,12 @@ def enter(writing: Writing, wanted: Submission) -> Accepted:
 
 
 def _request(task: Task, place: Place, settings: Settings) -> TaskRequest:
-    options = TurnOptions(
-        sandbox=task.sandbox or Sandbox(settings.default_sandbox),
-        approval_policy=task.approval_policy or ApprovalPolicy(settings.default_approval_policy),
-        model=task.model or settings.default_model,
-        effort=task.effort or settings.default_effort,
+    options = options_for(
+        settings,
+        sandbox=task.sandbox,
+        approval_policy=task.approval_policy,
+        model=task.model,
+        effort=task.effort,
         collaboration_mode=task.collaboration_mode,
         output_schema=task.output_schema,
     )

@@ -94,6 +94,9 @@ class SubmitTask(Arguments):
     expected_turn_id: str | None = Field(None, description="For steer_turn: the running turn")
     collaboration_mode: _Mode | None = None
     agent_id: str | None = None
+    resource_keys: list[str] | None = Field(
+        None, description="Paths of the project to work on alone; src covers src/api"
+    )
     priority: _Priority | None = None
     dedup_policy: _Dedup | None = None
     ephemeral: bool | None = None

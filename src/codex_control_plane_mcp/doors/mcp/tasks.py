@@ -35,6 +35,7 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
         last_turn_id=wanted.fork_config.last_turn_id if wanted.fork_config else None,
         project=wanted.project_id,
         thread_id=wanted.thread_id or wanted.chat_id,
+        resource_keys=tuple(wanted.resource_keys or ()),
         **given(
             wanted,
             "message",
