@@ -16,7 +16,7 @@ from codex_control_plane_mcp.errors import InvalidArgument
 FIELD = "output_schema"
 
 #: What is larger costs more tokens in every request than it can be worth.
-MAX_CHARS = 65_536
+MAX_CHARS = 32_768
 #: Levels of objects and arrays; the provider's own bound.
 MAX_LEVELS = 10
 

@@ -347,6 +347,8 @@ def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any
         target = named[schema["$ref"].rpartition("/")[2]]
         choices = {key: target[key] for key in ("type", "enum") if key in target}
         plain = (_object(target, named) if "properties" in target else choices) | plain
+    if "discriminator" in schema:  # one of several objects; a description says which
+        plain["type"] = "object"
     if "items" in schema:
         plain["items"] = _plain(schema["items"], named)
     for part in schema.get("anyOf", ()):
