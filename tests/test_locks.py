@@ -1,5 +1,7 @@
 """Only one holder at a time, also between processes, and none after a death."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -52,6 +54,22 @@ def test_the_death_of_the_holder_releases_the_lock_and_the_file_stays(tmp_path: 
         holder.wait(PATIENCE)
     assert not is_held(str(path))
     assert path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGSTOP")
+def test_a_holder_that_is_stopped_keeps_the_lock_until_it_dies(tmp_path: Path) -> None:
+    """F11: it may wake at any time, so nobody may take its place."""
+    lock = FileLock(str(tmp_path / "lock"))
+    command = [sys.executable, "-c", HOLDER, lock.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        holder.send_signal(signal.SIGSTOP)
+        assert lock.acquire(blocking=False) is False
+        holder.kill()
+        holder.wait(PATIENCE)
+    assert lock.acquire(blocking=False) is True
+    lock.release()
 
 
 def test_a_child_of_the_holder_does_not_keep_the_lock(tmp_path: Path) -> None:

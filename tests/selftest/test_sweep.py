@@ -13,6 +13,13 @@ from codex_control_plane_mcp.selftest.sweep import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _processes_without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring the same lines in a thousand histories takes most of the time, and shows nothing
+    that other tests do not: what the sweep does in this process is measured."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 def _tallied(cases: list[Case]) -> Tally:
     tally = Tally()
     for told in tell_all(cases):

@@ -292,6 +292,17 @@ def _first_word_of(child: "subprocess.Popen[str]") -> str:
     return child.stdout.readline().strip()
 
 
+def test_an_owner_whose_heart_has_not_beaten_for_a_day_is_the_owner(desk: Desk) -> None:
+    """F11: silence is no reason to be replaced; only who enters is (decision 0005)."""
+    owner = desk.enter()
+    operation = desk.submit()
+    desk.clock.move(86_400)
+    (taken,) = desk.write(lambda writing: operations.claim(writing, owner, LIMITS))
+    desk.clock.move(86_400)
+    assert desk.record(taken, BOUND).generation == owner
+    assert desk.get(operation.id).status is Status.STARTING_TURN
+
+
 @pytest.mark.skipif(os.name != "posix", reason="there is no SIGSTOP")
 def test_who_slept_while_another_took_over_writes_nothing_any_more(where: Path | str) -> None:
     """F11: however long it slept, what counts is that another has entered."""

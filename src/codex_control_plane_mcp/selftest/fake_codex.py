@@ -33,6 +33,8 @@ from codex_control_plane_mcp.scripted_model import script
 Json: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
+#: In place of a method: the how-manieth call of all.
+ANY_METHOD = "*"
 #: How long a test waits for what must come. It is virtual time.
 PATIENCE_SECONDS = 24 * 3600
 
@@ -995,8 +997,9 @@ class FakeCodex:
     def fault_at(self, method: str) -> Fault | None:
         """What goes wrong with the call that comes now."""
         number = 1 + sum(called == method for called, _ in self.calls)
-        if (fault := self._faults_at.get((method, number))) is not None:
-            return fault
+        for place in ((method, number), (ANY_METHOD, 1 + len(self.calls))):
+            if (fault := self._faults_at.get(place)) is not None:
+                return fault
         return self._faults[method].popleft() if self._faults[method] else None
 
     def is_released(self, name: str, go_on: Callable[[], None]) -> bool:

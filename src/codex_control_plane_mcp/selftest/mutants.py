@@ -431,7 +431,7 @@ MUTANTS = (
         "caught-up-once",
         "a turn counts as heard from its beginning though Codex refused to be subscribed to",
         "I5",
-        "plan: hang up after at turn/start #2, refused",
+        "plan: hang up after at turn/start #2, call",
         _one(
             "work.driver",
             "        self._bound_to = None\n        await follower.run",

@@ -9,12 +9,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from codex_control_plane_mcp.selftest import virtual_time
 from codex_control_plane_mcp.selftest.doom import Doom
-from codex_control_plane_mcp.selftest.fake_codex import Fault, View
+from codex_control_plane_mcp.selftest.fake_codex import ANY_METHOD, Fault, View
 from codex_control_plane_mcp.selftest.history import Breach, Watch, check, recorded
 from codex_control_plane_mcp.selftest.scenario import SCENARIOS
 from codex_control_plane_mcp.selftest.world import (
@@ -43,6 +44,8 @@ FAULTS = (
 )
 #: How a turn may show at first to those who look for it.
 VIEWS = ((View.NO_ROLLOUT,), (View.NOT_LISTED,), (View.BARE,))
+#: So many calls it takes to find out what became of a call, and to go on.
+NEXT_CALLS = 5
 #: Tells what a scenario is like when nothing goes wrong.
 UNDISTURBED = "undisturbed"
 
@@ -185,8 +188,8 @@ def _faults(scenario: str, calls: tuple[str, ...]) -> Iterator[Case]:
 
 
 def _refused_again(scenario: str, undisturbed: Told) -> Iterator[Case]:
-    """The line drops or the worker dies right after a call; then each call is refused that is made
-    only because of that."""
+    """The line drops or the worker dies right after a call; then one of the next calls is refused:
+    those that are made only to make that good."""
     sent = [number for number, name in enumerate(undisturbed.points, 1) if _is_call_sent(name)]
     for done, (method, number) in enumerate(_numbered(undisturbed.calls), 1):
         dropped = Case(
@@ -195,13 +198,11 @@ def _refused_again(scenario: str, undisturbed: Told) -> Iterator[Case]:
             faults=((method, number, Fault.HANG_UP_AFTER),),
         )
         point = sent[done - 1]
-        killed = Case(
-            f"{scenario}: killed after {method} (point {point})", scenario, kills=(point,)
-        )
-        for case in (dropped, killed):
-            for again, times in _only_there(tell(case).calls, undisturbed.calls, done):
-                refused = (again, times, Fault.REFUSE)
-                name = f"{case.name}, refused at {again} #{times}"
+        died = Case(f"{scenario}: killed after {method} (point {point})", scenario, kills=(point,))
+        for case in (dropped, died):
+            for call in range(done + 1, done + 1 + NEXT_CALLS):
+                refused = (ANY_METHOD, call, Fault.REFUSE)
+                name = f"{case.name}, call {call} refused"
                 yield replace(case, name=name, faults=(*case.faults, refused))
 
 
@@ -210,18 +211,6 @@ def _is_call_sent(point: str) -> bool:
 
 
 _NO_CALLS = frozenset({"after a commit", "after an answer", "after initialized"})
-
-
-def _only_there(
-    calls: tuple[str, ...], undisturbed: tuple[str, ...], done: int
-) -> Iterator[tuple[str, int]]:
-    """The calls behind the first `done` ones up to where all goes on as if undisturbed."""
-    rest = undisturbed[done:]
-    goes_on = next(
-        (at for at in range(done, len(calls)) if calls[at:] == rest[-(len(calls) - at) :]),
-        len(calls),
-    )
-    yield from _numbered(calls)[done:goes_on]
 
 
 def _numbered(calls: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -275,5 +264,6 @@ def at_random(seed: int, kills: int) -> Iterator[Case]:
         kills -= deaths
 
 
+@cache
 def _undisturbed(scenario: str) -> Told:
     return tell(Case(f"{scenario}: {UNDISTURBED}", scenario))

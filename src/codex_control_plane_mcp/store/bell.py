@@ -28,8 +28,8 @@ News: TypeAlias = frozenset[tuple[Subject, OperationId]]
 class Bell:
     """Everybody who listens hears which operations changed; nobody polls.
 
-    One process, one event loop: on SQLite the worker is the only process that writes. Where
-    several write, `Book` rings it for their changes too.
+    One process, one event loop: the worker is the only process that writes. The changes of another
+    process are not heard here.
     """
 
     def __init__(self) -> None:
