@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 #: A mutant that runs in circles without any time passing is caught by this.
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 600
 #: The broken program did not get as far as a breach: it went round in circles.
 NEVER_ENDS = "never ends"
 _PACKAGE = "codex_control_plane_mcp."
@@ -85,7 +85,7 @@ MUTANTS = (
         "no-fence",
         "a worker that was replaced may still write",
         "I5",
-        "plan: stopped",
+        "plan: stopped after a commit (point 5",
         (
             Edit(
                 "store.operations",
