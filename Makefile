@@ -25,7 +25,7 @@ demo: $(READY) ## see one task there and back on real Codex, without an account
 test: $(READY) ## run the test suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-nightly: $(READY) ## the long proofs: every mutant, a hundred real kills
+nightly: $(READY) ## the long proof: every mutant is caught
 	$(BIN)/python -m pytest -m nightly $(ARGS)
 
 check: $(READY) ## format, lint, types, and the floors of the house

@@ -1,6 +1,7 @@
 """The sweep has teeth: the product broken on purpose is noticed, each time."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,13 @@ def test_every_mutant_is_caught_by_the_promise_that_it_breaks() -> None:
 def test_there_are_twenty_mutants_and_they_break_every_promise() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
     assert {mutant.breaks for mutant in MUTANTS} == {f"I{number}" for number in range(1, 9)}
+
+
+def test_the_table_in_the_documentation_is_theirs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| broken on purpose | caught by |\n|---|---|\n")
+    rows = table.partition("\n\n")[0].splitlines()
+    assert sorted(rows) == sorted(f"| {one.broken} | {one.breaks} |" for one in MUTANTS)
 
 
 def test_a_mutant_whose_text_is_gone_is_an_error() -> None:

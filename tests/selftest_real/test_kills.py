@@ -59,7 +59,6 @@ sys.meta_path.insert(0, Hook())
 """
 
 
-@pytest.mark.nightly
 def test_a_hundred_kills_lose_double_and_falsify_nothing() -> None:
     progress: list[tuple[int, int]] = []
     result = run(KILLS, SEED, lambda done, of: progress.append((done, of)))
