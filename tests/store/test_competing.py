@@ -297,7 +297,7 @@ def test_an_owner_whose_heart_has_not_beaten_for_a_day_is_the_owner(desk: Desk) 
     owner = desk.enter()
     operation = desk.submit()
     desk.clock.move(86_400)
-    (taken,) = desk.write(lambda writing: operations.claim(writing, owner, LIMITS))
+    (taken,) = desk.write(lambda writing: queue.claim(writing, owner, LIMITS))
     desk.clock.move(86_400)
     assert desk.record(taken, BOUND).generation == owner
     assert desk.get(operation.id).status is Status.STARTING_TURN
