@@ -173,6 +173,21 @@ async def test_a_turn_is_interrupted(at: Reception) -> None:
         assert (then["status"], then["changed"]) == ("interrupted", False)
 
 
+async def test_queue_and_workers_are_shown(at: Reception) -> None:
+    async with calling(at) as client:
+        more = {"agent_id": "ann", "resource_keys": ["src/"], "priority": "low"}
+        id_ = (await client.ok("codex_submit_task", **task(at, **more)))["operationId"]
+        waiting = await client.ok("codex_get_queue_status", limit=5)
+        (line,) = waiting["queued"]
+        assert (line["operationId"], line["agentId"], line["position"]) == (id_, "ann", 1)
+        assert (line["priority"], line["resourceKeys"]) == ("low", ["src"])
+        await at.workshop.start(id_)
+        running = await client.ok("codex_get_queue_status", status="active")
+        assert running["active"][0]["slots"] == ["global", "project", "agent", "thread"]
+        assert running["limits"]["maxActiveTurnsGlobal"] == 4
+        assert (await client.ok("codex_get_worker_status"))["workers"] == []
+
+
 async def test_projects_and_health_are_shown(at: Reception) -> None:
     async with calling(at) as client:
         projects = await client.ok("codex_list_projects")
@@ -218,6 +233,9 @@ for _ in range(100):  # the SDK's own client sends no more; the listener's tests
         ("codex_submit_task", {"resource_keys": ["../etc"]}, "resource_keys"),
         ("codex_submit_task", {"resource_keys": ["k"] * 33}, "resource_keys"),
         ("codex_submit_task", {"thread_id": "a", "chat_id": "b"}, "chat_id"),
+        ("codex_get_queue_status", {"limit": 0}, "limit"),
+        ("codex_get_queue_status", {"status": "done"}, "status"),
+        ("codex_get_worker_status", {"limit": 51}, "limit"),
         ("codex_get_operation_status", {}, "operation_id"),
         ("codex_get_operation_status", {"operation_id": "x", "wait_seconds": 46}, "wait_seconds"),
         ("codex_get_operation_status", {"operation_id": "x", "wait_seconds": True}, "wait_seconds"),

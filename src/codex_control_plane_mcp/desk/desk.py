@@ -16,6 +16,12 @@ from codex_control_plane_mcp.desk.health import Scope, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
 from codex_control_plane_mcp.desk.interrupt import Turn, end
 from codex_control_plane_mcp.desk.projects import Place, Touched
+from codex_control_plane_mcp.desk.queue import (
+    QueueLook,
+    WorkerLook,
+    queue_status,
+    worker_status,
+)
 from codex_control_plane_mcp.desk.repeats import Repeats
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
@@ -29,6 +35,7 @@ from codex_control_plane_mcp.desk.submit import (
     submission,
 )
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
+from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
     STARTED,
@@ -189,6 +196,17 @@ class Desk:
     async def action(self, action_id: OperationId, wait_seconds: float = 0) -> views.ActionView:
         """How a compaction stands."""
         return await action_status(self._book, action_id, wait_seconds)
+
+    async def queue_status(self, wanted: QueueLook) -> QueueView:
+        """Who waits and why, and what runs."""
+        now = self._clock.now()
+        return await self._book.read(
+            lambda reading: queue_status(reading, wanted, self._limits, now)
+        )
+
+    async def worker_status(self, wanted: WorkerLook) -> WorkersView:
+        """Who works, and who has."""
+        return await self._book.read(lambda reading: worker_status(reading, wanted))
 
     async def projects(self, wanted: Projects) -> views.ProjectList:
         """Where tasks can be sent."""

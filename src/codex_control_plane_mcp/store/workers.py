@@ -1,5 +1,6 @@
 """Who owns the book: each worker that takes over gets the next generation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -58,6 +59,14 @@ def leave(writing: Writing, generation: Generation) -> None:
 
 def latest(connection: Connection) -> Worker | None:
     """The present owner, or the last one if none is present."""
-    query = select(workers).order_by(workers.c.generation.desc()).limit(1)
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_NEWEST_FIRST.limit(1)).mappings().one_or_none()
     return None if row is None else Worker(**row)
+
+
+def newest_first(connection: Connection) -> Iterator[Worker]:
+    """Every owner that the book has had, the latest first."""
+    for row in connection.execute(_NEWEST_FIRST).mappings():
+        yield Worker(**row)
+
+
+_NEWEST_FIRST = select(workers).order_by(workers.c.generation.desc())

@@ -12,7 +12,7 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.health import Scope
 from codex_control_plane_mcp.doors.mcp import arguments as args
-from codex_control_plane_mcp.doors.mcp import compat, dropin, tasks, threads
+from codex_control_plane_mcp.doors.mcp import compat, dropin, queue, tasks, threads
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
     Json,
@@ -56,7 +56,14 @@ _HEALTH: Tool[Any] = Tool(
     repeatable=True,
 )
 
-TOOLS: tuple[Tool[Any], ...] = (*tasks.TOOLS, _HEALTH, *threads.TOOLS, *compat.TOOLS, *dropin.TOOLS)
+TOOLS: tuple[Tool[Any], ...] = (
+    *tasks.TOOLS,
+    _HEALTH,
+    *queue.TOOLS,
+    *threads.TOOLS,
+    *compat.TOOLS,
+    *dropin.TOOLS,
+)
 _BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
