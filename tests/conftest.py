@@ -62,6 +62,14 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     request.getfixturevalue("where_postgres_runs")
     url: str = request.getfixturevalue("postgres_book")
     with desk_at(url) as sweeper:
-        for table in ("journal", "wishes", "interactions", "repeats", "operations", "workers"):
+        for table in (
+            "journal",
+            "wishes",
+            "interactions",
+            "repeats",
+            "operations",
+            "workflows",
+            "workers",
+        ):
             sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
     return url

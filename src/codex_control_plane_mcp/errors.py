@@ -61,6 +61,10 @@ class OperationNotFound(NotFound):
     code = "CODEX_OPERATION_NOT_FOUND"
 
 
+class WorkflowNotFound(NotFound):
+    code = "CODEX_WORKFLOW_NOT_FOUND"
+
+
 class InteractionNotFound(NotFound):
     code = "CODEX_PENDING_INTERACTION_NOT_FOUND"
 

@@ -15,7 +15,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.answering import describe
 from codex_control_plane_mcp.codex.words.questions import NotOurs, read_server_request
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, LiveGoal
 from codex_control_plane_mcp.model.ids import (
     AppServerId,
     Generation,
@@ -44,6 +44,7 @@ from codex_control_plane_mcp.model.operation import (
     TurnIntended,
     UserInputAwaited,
 )
+from codex_control_plane_mcp.model.workflow import Sighting
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import book as store_book
 from codex_control_plane_mcp.store import interactions, operations, wishes
@@ -76,6 +77,8 @@ class StillRuntime:
     known: tuple[str, ...] = ()
     #: Where threads work, as Codex says.
     folders: dict[ThreadId, str] = field(default_factory=dict)
+    plans: tuple[Sighting, ...] = ()
+    goal: LiveGoal | None = None
 
     def app_server(self) -> AppServerState:
         return self.state
@@ -88,6 +91,12 @@ class StillRuntime:
 
     async def folder_of(self, thread_id: ThreadId) -> str | None:
         return self.folders.get(thread_id)
+
+    async def plans_in(self, thread_id: ThreadId) -> Sequence[Sighting]:
+        return self.plans
+
+    async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
+        return self.goal
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from codex_control_plane_mcp.desk.status import REPORT_PAGE_CHARS, Look
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.views import OperationView, WaitView
+from codex_control_plane_mcp.desk.wait import Watched
 from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category, Entry
@@ -230,7 +231,7 @@ class TestWaitingForSeveral:
         self, at: Reception, ids: list[OperationId], cursor: str | None = None
     ) -> tuple[WaitView, float]:
         began = anyio.current_time()
-        found = await at.desk.wait(ids, 45, cursor)
+        found = await at.desk.wait(Watched(ids), 45, cursor)
         return found, anyio.current_time() - began
 
     async def test_the_first_to_change_is_told_and_then_the_next(self, at: Reception) -> None:

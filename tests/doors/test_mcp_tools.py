@@ -39,7 +39,7 @@ def test_every_schema_is_a_schema_and_every_hint_that_means_something_is_given()
         assert set(one["annotations"]) == only_reads | {f"{other}Hint" for other in others}
 
 
-def test_codex_asks_its_person_only_before_an_answer_is_given() -> None:
+def test_codex_asks_its_person_only_before_a_decision_is_given() -> None:
     def asks(hints: dict[str, bool]) -> bool:
         """Codex's own rule for tools of MCP servers."""
         if hints["readOnlyHint"]:
@@ -47,14 +47,20 @@ def test_codex_asks_its_person_only_before_an_answer_is_given() -> None:
         return hints["destructiveHint"] or hints["openWorldHint"]
 
     asked_for = [one["name"] for one in EVERYTHING.definitions if asks(one["annotations"])]
-    assert asked_for == ["codex_answer_pending_interaction"]
+    assert asked_for == [
+        "codex_answer_pending_interaction",
+        "codex_approve_plan",
+        "codex_execute_plan",
+    ]
 
 
 def test_what_may_be_sent_again_changes_nothing_twice() -> None:
     for tool in TOOLS:
-        harmless = tool.hints.idempotent and not tool.hints.destructive
+        # An answer that is given twice is refused, for the first may have been another one.
+        once = tool.name == "codex_answer_pending_interaction"
         # A drop-in call whose answer was lost goes on with what it began.
-        assert tool.repeatable == (harmless or tool.toolset == "dropin"), tool.name
+        is_safe = (tool.hints.idempotent and not once) or tool.toolset == "dropin"
+        assert tool.repeatable == is_safe, tool.name
         assert tool.keyed == ("client_request_id" in tool.arguments.model_fields), tool.name
 
 

@@ -83,6 +83,17 @@ class Client:
                 view = await self.status(operation_id, wait_seconds=45, after_seq=view["latestSeq"])
             return view
 
+    async def phase(self, workflow_id: str, *phases: str) -> Result:
+        """Follow a workflow as an orchestrator does, until it is in one of these phases."""
+        with anyio.fail_after(SOON_SECONDS):
+            while True:
+                view = await self.call(
+                    "codex_get_workflow_status", workflow_id=workflow_id, wait_seconds=1
+                )
+                if view["phase"] in phases:
+                    return view
+                assert view["status"] in ("running", "waiting"), view["lastError"]
+
     async def finished(self, operation_id: str) -> Result:
         return await self.until(operation_id, "completed", "failed", "interrupted", "cancelled")
 

@@ -55,7 +55,7 @@ EXPECTED = {
     ),
     Status.RUNNING: (
         "Adopted ApprovalAwaited Completed Failed Interrupted Lost OwnerChanged Resumed "
-        "UserInputAwaited"
+        "TurnContinued UserInputAwaited"
     ),
     Status.COMPLETED: "",
     Status.FAILED: "",

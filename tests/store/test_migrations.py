@@ -101,6 +101,7 @@ def test_both_databases_have_the_same_indexes(desk: Desk) -> None:
         "interactions_by_request",
         "wishes_one_answer",
         "wishes_one_cancel",
+        "workflows_by_client_request",
     }
     assert partial >= unique - {"interactions_by_request"} | {
         "operations_unfinished",

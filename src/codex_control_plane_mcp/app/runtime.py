@@ -1,20 +1,33 @@
 """Tells the desk what the rest of the house knows."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain
+from typing import TypeVar
 
 import anyio
 
 from codex_control_plane_mcp import errors
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.binary import find_binary
 from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError, ThreadNotFound
+from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
+from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn
+from codex_control_plane_mcp.codex.words.verbs import ListTurns
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, LiveGoal
 from codex_control_plane_mcp.model.ids import ThreadId
+from codex_control_plane_mcp.model.operation import Plan
+from codex_control_plane_mcp.model.workflow import Proposal, Sighting
 from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store.operations import clean
 from codex_control_plane_mcp.work.workshop import Workshop
 
-#: Codex answers in a few milliseconds; a list of projects is not worth a longer wait.
-PROJECTS_SECONDS = 2.0
+T = TypeVar("T")
+
+#: Codex answers in a few milliseconds; what is asked here is not worth a longer wait.
+ANSWER_SECONDS = 2.0
+#: Plans are looked for among the last turns of a thread: with all their items these may be long.
+TURNS_TO_READ = 5
 #: A caller waits for this one, and Codex may have to be started for it.
 FOLDER_SECONDS = 15.0
 
@@ -52,15 +65,30 @@ class Runtime:
             return CodexState(problem=str(error))
 
     async def codex_projects(self) -> Sequence[str]:
+        page = await self._asked(lambda session: session.list_projects())
+        return tuple(path for project in page.data for path in project.roots) if page else ()
+
+    async def plans_in(self, thread_id: ThreadId) -> Sequence[Sighting]:
+        verb = ListTurns(thread_id, limit=TURNS_TO_READ, items_view="full", sort_direction="desc")
+        page = await self._asked(lambda session: session.list_turns(verb))
+        return () if page is None else tuple(chain.from_iterable(map(_plans, page.data)))
+
+    async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
+        goal = await self._asked(lambda session: session.get_goal(thread_id))
+        if goal is None:
+            return None
+        return LiveGoal(goal.objective, goal.status, goal.token_budget, goal.tokens_used)
+
+    async def _asked(self, ask: Callable[[CodexSession], Awaitable[T]]) -> T | None:
+        """What Codex answers, if it runs and answers at once."""
         session = self._workshop.line.present
         if session is None:
-            return ()
+            return None
         try:
-            with anyio.fail_after(PROJECTS_SECONDS):
-                page = await session.list_projects()
+            with anyio.fail_after(ANSWER_SECONDS):
+                return await ask(session)
         except (CodexError, TimeoutError):
-            return ()
-        return tuple(path for project in page.data for path in project.roots)
+            return None
 
     async def folder_of(self, thread_id: ThreadId) -> str | None:
         try:
@@ -74,6 +102,15 @@ class Runtime:
             ) from error
         except (CodexError, TimeoutError):
             return None
+
+
+def _plans(turn: Turn) -> Iterator[Sighting]:
+    """The plan of a turn that has ended, as the book would have it."""
+    for item in turn.items:
+        if isinstance(item, ProposedPlan) and turn.completed_at is not None:
+            # Codex counts seconds: it ended in the course of this one.
+            at = Moment(turn.completed_at * 1000 + 999)
+            yield Sighting(Proposal(turn.id, Plan(item.id, clean(item.text))), at)
 
 
 def _problem(status: Status) -> str | None:

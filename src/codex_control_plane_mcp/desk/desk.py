@@ -14,7 +14,7 @@ from codex_control_plane_mcp.clock import Clock
 from codex_control_plane_mcp.desk import projects, views
 from codex_control_plane_mcp.desk.health import Scope, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
-from codex_control_plane_mcp.desk.interrupt import Turn, end
+from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.queue import (
     QueueLook,
@@ -39,12 +39,14 @@ from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
     STARTED,
+    Watched,
     changed,
     next_change,
     reached,
 )
+from codex_control_plane_mcp.desk.workflows.desk import Workflows
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
@@ -97,6 +99,9 @@ class Desk:
         self._limits = limits_of(settings)
         self._threads = threads
         self._repeats = Repeats()
+        self.workflows = Workflows(
+            book, settings, clock, runtime, self._limits, self._place, self._off_loop
+        )
 
     @property
     def settings(self) -> Settings:
@@ -105,6 +110,9 @@ class Desk:
 
     async def submit(self, task: Task) -> views.OperationView:
         """Take a task in; when this returns, it is on the disk."""
+        if task.workflow_id is not None:
+            more = await self.workflows.more(task, WorkflowId(task.workflow_id))
+            return await self._store(more)
         return await self._take_in(task, enter)
 
     async def start(self, task: Task, wait_seconds: float) -> views.OperationView:
@@ -146,9 +154,11 @@ class Desk:
         else:  # a large one keeps a processor busy for half a second
             await self._off_loop(lambda: check(task))
         wanted = await self._prepared(task)
+        return await self._store(lambda writing: enter(writing, wanted))
 
+    async def _store(self, take_in: Callable[[Writing], Accepted]) -> views.OperationView:
         def store(writing: Writing) -> views.OperationView:
-            accepted = enter(writing, wanted)
+            accepted = take_in(writing)
             return view(
                 writing.connection,
                 accepted.operation,
@@ -167,12 +177,16 @@ class Desk:
         now = self._clock.now()
         return await self._book.read(lambda reading: look(reading, wanted, self._limits, now))
 
+    async def started(self, operation_id: OperationId, wait_seconds: float) -> views.OperationView:
+        """How an operation stands once its turn runs, or never will, or after so long."""
+        await reached(self._book, operation_id, STARTED, wait_seconds)
+        return await self.status(Look(operation_id=operation_id, progress_events=0))
+
     async def wait(
-        self, operation_ids: Sequence[OperationId], wait_seconds: float, cursor: str | None
+        self, watched: Watched, wait_seconds: float, cursor: str | None
     ) -> views.WaitView:
-        """Those that changed, as soon as there is one."""
-        ids = list(dict.fromkeys(operation_ids))
-        return await changed(self._book, ids, wait_seconds, cursor)
+        """What changed, as soon as something did."""
+        return await changed(self._book, watched, wait_seconds, cursor)
 
     async def interactions(self, page: Page) -> views.InteractionList:
         """Codex's questions."""
@@ -182,7 +196,7 @@ class Desk:
         """Answer one of them."""
         return await answer_once(self._book, given)
 
-    async def interrupt(self, target: OperationId | Turn, by: str) -> views.InterruptReceipt:
+    async def interrupt(self, target: Target, by: str) -> views.InterruptReceipt:
         """End an operation."""
         return await end(self._book, target, by)
 

@@ -15,6 +15,7 @@ import anyio
 from codex_control_plane_mcp.codex.answering import build_answer, decisions_on_offer, request_of
 from codex_control_plane_mcp.codex.words.answers import NotOnOffer
 from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
 from codex_control_plane_mcp.errors import (
     InteractionNotFound,
     InteractionUnavailable,
@@ -102,7 +103,10 @@ class Page:
 
 
 def listed(reading: Reading, page: Page) -> views.InteractionList:
-    """One page, oldest first. Raises InvalidArgument for a cursor that is none of ours."""
+    """One page, oldest first. Raises InvalidArgument for a cursor that is none of ours,
+    WorkflowNotFound."""
+    if page.search.workflow_id is not None:
+        workflow_found(reading, page.search.workflow_id)
     behind = None if page.cursor is None else _behind(page.cursor)
     rows = interactions.listed(reading, page.search, behind=behind, limit=page.limit + 1)
     seen, more = rows[: page.limit], len(rows) > page.limit

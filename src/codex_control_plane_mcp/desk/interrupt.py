@@ -1,14 +1,16 @@
 """Ends an operation on somebody's wish. What has ended already is reported, not an error."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.status import found, last_error, next_action
 from codex_control_plane_mcp.desk.wait import until
+from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
 from codex_control_plane_mcp.errors import TurnNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
-from codex_control_plane_mcp.store import operations, wishes
+from codex_control_plane_mcp.store import operations, wishes, workflows
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
 #: Codex ends a turn within a second or two; a caller is kept this long at most.
@@ -23,14 +25,25 @@ class Turn:
     turn_id: TurnId
 
 
-async def end(book: Book, target: OperationId | Turn, by: str) -> views.InterruptReceipt:
-    """Raises OperationNotFound or TurnNotFound."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whatever of a workflow has not ended."""
+
+    workflow_id: WorkflowId
+
+
+Target: TypeAlias = OperationId | Turn | Whole
+
+
+async def end(book: Book, target: Target, by: str) -> views.InterruptReceipt:
+    """Raises OperationNotFound, TurnNotFound or WorkflowNotFound."""
 
     def wish(writing: Writing) -> Operation:
-        operation = _meant(writing.connection, target)
-        if not operation.is_final:
+        meant = _meant(writing.connection, target)
+        unfinished = [operation for operation in meant if not operation.is_final]
+        for operation in unfinished:
             wishes.wish_cancel(writing, operation.id, by)
-        return operation
+        return unfinished[0] if unfinished else meant[-1]
 
     before = await book.write(wish)
     if before.is_final:
@@ -41,9 +54,11 @@ async def end(book: Book, target: OperationId | Turn, by: str) -> views.Interrup
     return _receipt(after, changed=after.status not in (Status.COMPLETED, Status.FAILED))
 
 
-def _meant(reading: Reading, target: OperationId | Turn) -> Operation:
+def _meant(reading: Reading, target: Target) -> list[Operation]:
+    if isinstance(target, Whole):
+        return workflows.operations_of(reading, workflow_found(reading, target.workflow_id))
     if not isinstance(target, Turn):
-        return found(reading, target)
+        return [found(reading, target)]
     operation = operations.by_turn(reading, target.thread_id, target.turn_id)
     if operation is None:
         raise TurnNotFound(
@@ -52,7 +67,7 @@ def _meant(reading: Reading, target: OperationId | Turn) -> Operation:
             threadId=target.thread_id,
             turnId=target.turn_id,
         )
-    return operation
+    return [operation]
 
 
 def _receipt(operation: Operation, *, changed: bool) -> views.InterruptReceipt:

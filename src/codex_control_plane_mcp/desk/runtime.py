@@ -11,6 +11,7 @@ from typing import Protocol
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import ThreadId
+from codex_control_plane_mcp.model.workflow import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class CodexState:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LiveGoal:
+    """What Codex pursues by itself, in its own words."""
+
+    objective: str
+    status: str
+    token_budget: int | None
+    tokens_used: int
+
+
 class RuntimeView(Protocol):
     """Facts about the running program."""
 
@@ -58,6 +69,15 @@ class RuntimeView(Protocol):
         """
         ...
 
+    async def plans_in(self, thread_id: ThreadId) -> Sequence[Sighting]:
+        """The plans among the last turns of a thread, whoever had them made; empty when Codex does
+        not answer at once."""
+        ...
+
+    async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
+        """What Codex pursues in a thread; None too when it does not answer at once."""
+        ...
+
 
 class NoRuntime:
     """Nothing runs: for tools that only look into the book, and for tests."""
@@ -72,4 +92,10 @@ class NoRuntime:
         return ()
 
     async def folder_of(self, thread_id: ThreadId) -> str | None:
+        return None
+
+    async def plans_in(self, thread_id: ThreadId) -> Sequence[Sighting]:
+        return ()
+
+    async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
         return None

@@ -77,7 +77,9 @@ def view(
     idempotent: bool | None = None,
 ) -> views.OperationView:
     # Codex asks while it works, and at no other time.
-    pending = _pending(reading, [operation.id])[operation.id] if operation.status in ACTIVE else []
+    pending = (
+        open_questions(reading, [operation.id])[operation.id] if operation.status in ACTIVE else []
+    )
     events, next_after_seq = _progress(reading, operation, wanted)
     request = operation.request
     return views.OperationView(
@@ -89,6 +91,7 @@ def view(
         project_id=request.project_id,
         thread_id=operation.thread_id,
         turn_id=operation.turn_id,
+        workflow_id=operation.workflow_id,
         cwd=operation.cwd,
         created_at=operation.created_at,
         updated_at=operation.updated_at,
@@ -119,7 +122,7 @@ def view(
 
 def lines(reading: Reading, found_ones: Sequence[Operation]) -> tuple[views.OperationLine, ...]:
     """Several operations, each in short."""
-    pending = _pending(reading, [operation.id for operation in found_ones])
+    pending = open_questions(reading, [operation.id for operation in found_ones])
     return tuple(
         views.OperationLine(
             operation_id=operation.id,
@@ -213,7 +216,9 @@ _POLL_AFTER = {
 }
 
 
-def _pending(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, list[Interaction]]:
+def open_questions(
+    reading: Reading, ids: Sequence[OperationId]
+) -> dict[OperationId, list[Interaction]]:
     """The questions that still want an answer: those on their way to Codex do not."""
     asked = interactions.open_of_many(reading, ids)
     if not any(asked.values()):

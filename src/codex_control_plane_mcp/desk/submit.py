@@ -76,6 +76,8 @@ class Task:
     #: The thread to fork, and the last of its turns to take over.
     source_thread_id: str | None = None
     last_turn_id: str | None = None
+    #: The workflow to say more to (see `workflows.revising`).
+    workflow_id: str | None = None
     #: The turn to steer.
     expected_turn_id: str | None = None
     collaboration_mode: CollaborationMode = CollaborationMode.DEFAULT
@@ -312,6 +314,7 @@ def earlier(reading: Reading, wanted: Submission) -> Operation | None:
             "with codex_get_operation_status, or set dedup_policy to idempotency_only",
             existingOperationId=same.id,
             threadId=same.thread_id,
+            workflowId=same.workflow_id,
             status=same.status.value,
         )
     return None

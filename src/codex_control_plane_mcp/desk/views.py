@@ -12,6 +12,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.interaction import InteractionStatus, Kind
 from codex_control_plane_mcp.model.operation import Policy, Status, StructuredStatus, TokenUsage
 from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.model.workflow import Phase, WorkflowKind
 
 OPTIONAL: Final = {"optional": True}
 #: Schemas do not spell out what is in it: another tool does, or it is only to be looked at.
@@ -243,13 +244,30 @@ class OperationLine:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowLine:
+    """A workflow in a list."""
+
+    workflow_id: str
+    workflow_kind: WorkflowKind
+    phase: Phase
+    status: str
+    thread_id: str | None
+    plan_hash: str | None
+    execution_operation_id: str | None
+    pending_interaction_count: int
+    last_error: LastError | None
+    next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitView:
-    """The operations that changed; with `cursor` the next call tells only of later changes."""
+    """What changed; with `cursor` the next call tells only of later changes."""
 
     operations: tuple[OperationLine, ...]
+    workflows: tuple[WorkflowLine, ...]
     cursor: str
     timed_out: bool
-    #: How many of those asked for are not final yet.
+    #: How many of those asked for have not ended yet.
     unfinished: int
 
 

@@ -1,19 +1,27 @@
 """Waiting for changes without missing one: listen, look, and only then wait."""
 
-import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 import anyio
 
 from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.status import lines, not_found
+from codex_control_plane_mcp.desk.workflows.standing import found, present
+from codex_control_plane_mcp.desk.workflows.status import line as workflow_line
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, WITH_TURN, Status
+from codex_control_plane_mcp.model.request import digest
+from codex_control_plane_mcp.model.workflow import ENDED, UNDECIDED, WANTS_SOMEBODY, Phase
 from codex_control_plane_mcp.store import interactions, operations
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
+
+T = TypeVar("T")
 
 MAX_WAIT_SECONDS = 45.0
 
@@ -33,6 +41,18 @@ ENDED_OR_ASKS = FINAL | WAITS_FOR_PEOPLE
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What somebody waits for. The sequences say in which order it is told."""
+
+    operations: Sequence[OperationId]
+    workflows: Sequence[WorkflowId] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        return [*self.operations, *self.workflows]
+
+
+@dataclass(frozen=True, slots=True)
 class Stand:
     """How far an operation has come, as far as somebody who waits cares."""
 
@@ -43,12 +63,39 @@ class Stand:
     asked: int
 
     @property
-    def place(self) -> tuple[int, int]:
+    def place(self) -> str:
         """Equal as long as neither the status changed nor a question was asked."""
-        return self.status_seq, self.asked
+        return f"{self.status_seq}.{self.asked}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def wants_somebody(self) -> bool:
+        return self.has_ended or self.status in WAITS_FOR_PEOPLE
 
 
-Stands = Mapping[OperationId, Stand]
+@dataclass(frozen=True, slots=True)
+class WorkflowStand:
+    """The same of a workflow."""
+
+    operation_ids: tuple[OperationId, ...]
+    phase: Phase
+    #: Equal as long as it is in the same phase, with the same plan and the same questions.
+    place: str
+
+    @property
+    def has_ended(self) -> bool:
+        return self.phase in ENDED
+
+    @property
+    def wants_somebody(self) -> bool:
+        return self.phase in ENDED | WANTS_SOMEBODY
+
+
+Stands = Mapping[str, Stand | WorkflowStand]
+OperationStands = Mapping[OperationId, Stand]
 
 
 def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, Stand]:
@@ -63,16 +110,42 @@ def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, St
     }
 
 
+def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
+    """Raises WorkflowNotFound."""
+    workflow = found(reading, workflow_id)
+    at = present(reading, workflow)
+    asked = interactions.asked_counts(reading, [at.operation.id])
+    plans = [plan.hash for plan in (at.proposal, at.candidate) if plan is not None]
+    place = digest([at.phase, at.operation.id, plans, list(asked.values())])[:8]
+    return WorkflowStand(workflow.operation_ids, at.phase, place)
+
+
 async def until(
-    book: Book, ids: Sequence[OperationId], seconds: float, enough: Callable[[Stands], bool]
-) -> tuple[Stands, bool]:
+    book: Book,
+    ids: Sequence[OperationId],
+    seconds: float,
+    enough: Callable[[OperationStands], bool],
+) -> tuple[OperationStands, bool]:
     """How things stand once that is `enough`, or after `seconds`; and whether it is."""
-    with book.bell.listening(*ids, about=Subject.FACT) as listener:
-        now = await book.read(lambda reading: stands(reading, ids))
-        with anyio.move_on_after(max(0.0, seconds)):
-            while not enough(now):
-                await listener.wait()
-                now = await book.read(lambda reading: stands(reading, ids))
+    return await _until(book, lambda reading: stands(reading, ids), seconds, enough, lambda _: ids)
+
+
+async def _until(
+    book: Book,
+    look: Callable[[Reading], T],
+    seconds: float,
+    enough: Callable[[T], bool],
+    concerned: Callable[[T], Sequence[OperationId]],
+) -> tuple[T, bool]:
+    now = await book.read(look)
+    with anyio.move_on_after(max(0.0, seconds)):
+        while not enough(now):
+            ids = concerned(now)
+            with book.bell.listening(*ids, about=Subject.FACT) as listener:
+                now = await book.read(look)
+                while not enough(now) and concerned(now) == ids:
+                    await listener.wait()
+                    now = await book.read(look)
     return now, enough(now)
 
 
@@ -90,7 +163,7 @@ async def next_change(
     or a new question; at once where nothing will change any more."""
     first: list[Stand] = []
 
-    def enough(now: Stands) -> bool:
+    def enough(now: OperationStands) -> bool:
         stand = now[operation_id]
         first.append(stand)
         if stand.status in FINAL:
@@ -102,77 +175,102 @@ async def next_change(
     await until(book, [operation_id], seconds, enough)
 
 
-async def changed(
-    book: Book, ids: Sequence[OperationId], seconds: float, cursor: str | None
-) -> views.WaitView:
-    """Those of `ids` that changed since `cursor`, as soon as there is one.
+async def next_phase(book: Book, workflow_id: WorkflowId, seconds: float) -> None:
+    """Return when a workflow is in another phase, has another plan, or Codex asked something; at
+    once where nothing will change by itself."""
+    first: list[WorkflowStand] = []
 
-    Without a cursor, those that are final or wait for a person count as changed.
+    def enough(now: WorkflowStand) -> bool:
+        first.append(now)
+        return now.phase in ENDED | UNDECIDED or now.place != first[0].place
+
+    await _until(
+        book,
+        lambda reading: workflow_stand(reading, workflow_id),
+        seconds,
+        enough,
+        lambda now: now.operation_ids,
+    )
+
+
+async def changed(
+    book: Book, watched: Watched, seconds: float, cursor: str | None
+) -> views.WaitView:
+    """What of `watched` changed since `cursor`, as soon as there is something.
+
+    Without a cursor, what has ended or wants somebody counts as changed.
     """
-    seen: dict[OperationId, tuple[int, int]] | None = None if cursor is None else _seen(ids, cursor)
+    seen: dict[str, str] | None = None if cursor is None else _seen(watched.ids, cursor)
     first: list[Stands] = []
 
-    def is_news(id_: OperationId, stand: Stand) -> bool:
-        if seen is not None:
-            return stand.place != seen[id_]
-        return (
-            stand.status in FINAL
-            or stand.status in WAITS_FOR_PEOPLE
-            or stand.place != first[0][id_].place
+    def look(reading: Reading) -> Stands:
+        return dict(
+            chain[tuple[str, Stand | WorkflowStand]](
+                stands(reading, watched.operations).items(),
+                ((id_, workflow_stand(reading, id_)) for id_ in watched.workflows),
+            )
         )
+
+    def concerned(now: Stands) -> Sequence[OperationId]:
+        belong = [one.operation_ids for one in now.values() if isinstance(one, WorkflowStand)]
+        return [*watched.operations, *chain.from_iterable(belong)]
+
+    def is_news(id_: str, one: Stand | WorkflowStand) -> bool:
+        if seen is not None:
+            return one.place != seen[id_]
+        return one.wants_somebody or one.place != first[0][id_].place
 
     def enough(now: Stands) -> bool:
         first.append(now)
-        nothing_to_come = all(stand.status in FINAL for stand in now.values())
-        return nothing_to_come or any(is_news(id_, stand) for id_, stand in now.items())
+        nothing_to_come = all(one.has_ended for one in now.values())
+        return nothing_to_come or any(is_news(id_, one) for id_, one in now.items())
 
-    now, in_time = await until(book, ids, seconds, enough)
-    news = [id_ for id_, stand in now.items() if is_news(id_, stand)]
-    told, untold = news[:MAX_LINES], news[MAX_LINES:]
+    now, in_time = await _until(book, look, seconds, enough, concerned)
+    news = [id_ for id_, one in now.items() if is_news(id_, one)]
+    told, untold = frozenset(news[:MAX_LINES]), frozenset(news[MAX_LINES:])
 
-    def look(reading: Reading) -> tuple[views.OperationLine, ...]:
-        return lines(reading, operations.many(reading, told))
+    def show(reading: Reading) -> views.WaitView:
+        of_ours = [id_ for id_ in watched.operations if id_ in told]
+        return views.WaitView(
+            operations=lines(reading, operations.many(reading, of_ours)),
+            workflows=tuple(
+                workflow_line(reading, found(reading, id_))
+                for id_ in watched.workflows
+                if id_ in told
+            ),
+            # Of what was seen before the lines were read: a change in between comes again, not
+            # never.
+            cursor=_cursor(now, untold),
+            timed_out=not in_time,
+            unfinished=sum(not one.has_ended for one in now.values()),
+        )
 
-    return views.WaitView(
-        operations=await book.read(look),
-        # Of what was seen before the lines were read: a change in between comes again, not never.
-        cursor=_cursor(now, frozenset(untold)),
-        timed_out=not in_time,
-        unfinished=sum(stand.status not in FINAL for stand in now.values()),
-    )
+    return await book.read(show)
 
 
-def _cursor(now: Stands, untold: frozenset[OperationId]) -> str:
-    places = (
-        "0.0" if id_ in untold else f"{stand.status_seq}.{stand.asked}"
-        for id_, stand in now.items()
-    )
+def _cursor(now: Stands, untold: frozenset[str]) -> str:
+    places = (_UNTOLD if id_ in untold else one.place for id_, one in now.items())
     return f"{_digest(list(now))}-{'-'.join(places)}"
 
 
-def _seen(ids: Sequence[OperationId], cursor: str) -> dict[OperationId, tuple[int, int]]:
+def _seen(ids: Sequence[str], cursor: str) -> dict[str, str]:
     digest, *places = cursor.split("-")
     if digest != _digest(ids):
         raise InvalidArgument(
-            "cursor belongs to other operation_ids; leave it out, or name the same ones in the "
-            "same order",
+            "cursor belongs to other ids; leave it out, or name the same ones in the same order",
             field="cursor",
         )
-    try:
-        pairs = [_pair(place) for place in places]
-    except ValueError:
-        pairs = []
-    if len(pairs) != len(ids):
+    if len(places) != len(ids) or not all(map(_PLACE.fullmatch, places)):
         raise InvalidArgument(
             "cursor is none that codex_wait gave; leave it out to start anew", field="cursor"
         )
-    return dict(zip(ids, pairs, strict=True))
+    return dict(zip(ids, places, strict=True))
 
 
-def _pair(place: str) -> tuple[int, int]:
-    status_seq, asked = place.split(".")
-    return int(status_seq), int(asked)
+#: No place of anything.
+_UNTOLD = "0.0"
+_PLACE = re.compile(r"\d+\.\d+|[0-9a-f]{8}")
 
 
-def _digest(ids: Sequence[OperationId]) -> str:
-    return hashlib.sha256("\n".join(ids).encode("utf-8", "replace")).hexdigest()[:8]
+def _digest(ids: Sequence[str]) -> str:
+    return digest(list(ids))[:8]

@@ -148,6 +148,17 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class GoalProgress:
+    """How far Codex has come with a goal, in its own words but for two."""
+
+    objective: str
+    #: Ours: `setting` until it is known that Codex has it, `refused` if it would not.
+    status: str
+    token_budget: int | None
+    tokens_used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One durable write to Codex."""
 
@@ -172,6 +183,7 @@ class Operation:
     report: Report | None = None
     trouble: Trouble | None = None
     token_usage: TokenUsage | None = None
+    goal: GoalProgress | None = None
     #: When Codex was last heard of this turn, whatever it said.
     heard_at: Moment | None = None
     #: Sequence number of the newest journal entry.
@@ -246,6 +258,13 @@ class TurnAccepted:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnContinued:
+    """That turn has ended, and Codex goes on by itself with another: it pursues a goal."""
+
+    turn_id: TurnId
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChanged:
     """Another app-server process answers for the thread now, the former one being gone."""
 
@@ -309,6 +328,7 @@ Fact: TypeAlias = (
     | ThreadLost
     | TurnIntended
     | TurnAccepted
+    | TurnContinued
     | OwnerChanged
     | ApprovalAwaited
     | UserInputAwaited
@@ -335,6 +355,7 @@ TRANSITIONS: Final[dict[type[Fact], tuple[frozenset[Status], Status | None]]] = 
     ThreadLost: (frozenset({Status.STARTING_TURN}), Status.STARTING_THREAD),
     TurnIntended: (frozenset({Status.STARTING_TURN}), None),
     TurnAccepted: (frozenset({Status.STARTING_TURN}), Status.RUNNING),
+    TurnContinued: (WITH_TURN, Status.RUNNING),
     OwnerChanged: (ACTIVE, None),
     ApprovalAwaited: (WITH_TURN, Status.WAITING_FOR_APPROVAL),
     UserInputAwaited: (WITH_TURN, Status.WAITING_FOR_USER_INPUT),
@@ -382,7 +403,7 @@ def _with_fields(operation: Operation, fact: Fact, at: Moment) -> Operation:
             return replace(operation, thread_id=None, app_server_id=None)
         case TurnIntended(last_turn_id):
             return replace(operation, intent=next_intent(operation, last_turn_id))
-        case TurnAccepted(turn_id):
+        case TurnAccepted(turn_id) | TurnContinued(turn_id):
             return replace(operation, turn_id=turn_id, heard_at=at)
         case OwnerChanged(app_server_id):
             return replace(operation, app_server_id=app_server_id)
@@ -418,6 +439,8 @@ def sentence(fact: Fact) -> str:
             return "Asking Codex for a turn."
         case TurnAccepted(turn_id, evidence):
             return f"Codex runs turn {turn_id} ({evidence})."
+        case TurnContinued(turn_id):
+            return f"Codex goes on by itself with turn {turn_id}."
         case OwnerChanged():
             return "Another app-server process answers for the thread now."
         case ApprovalAwaited():

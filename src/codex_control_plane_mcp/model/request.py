@@ -369,7 +369,7 @@ def attachments_of(request: TaskRequest) -> tuple[Attachment, ...]:
 
 def payload_hash(submission: Submission) -> str:
     """Tells whether a repeated `client_request_id` comes with the same payload."""
-    return _digest(
+    return digest(
         {
             "request": request_to_json(submission.request),
             "agent_id": submission.agent_id,
@@ -394,11 +394,11 @@ def prompt_key(submission: Submission) -> str | None:
     match request:
         case StartChat() | SendMessage() | ExecutePlan() | ForkThread() if request.message:
             attached = [to_plain(one) for one in request.attachments]
-            return _digest([request.project_id, normalised(request.message), attached])
+            return digest([request.project_id, normalised(request.message), attached])
         case Review():
-            return _digest([request.project_id, to_plain(request.target)])
+            return digest([request.project_id, to_plain(request.target)])
         case CompactThread() | ArchiveThread() | UnarchiveThread():
-            return _digest([request.type, request.thread_id])
+            return digest([request.type, request.thread_id])
         case _:
             return None
 
@@ -409,6 +409,7 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """Tells JSON data apart."""
     text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

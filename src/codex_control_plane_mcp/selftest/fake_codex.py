@@ -306,6 +306,9 @@ class Turn:
             )
         for ask in self._open_asks():
             self.settle(ask)
+        if status == "completed":
+            self.server.spend(self.thread)
+            self.server.pursue(self.thread)
         self.codex.changed()
 
     def _review_ends(self) -> None:
@@ -353,6 +356,14 @@ class Turn:
         started = {"threadId": self.thread.id, "turn": self.to_wire(View.BARE)}
         self.server.tell(self.thread, "turn/started", started)
         self.is_asked(prompt, client_id)
+
+    def goes_on(self, objective: str) -> None:
+        """It pursues a goal, and begins: nobody asked, so that it has no message."""
+        self._say_status({"type": "active", "activeFlags": []})
+        started = {"threadId": self.thread.id, "turn": self.to_wire(View.BARE)}
+        self.server.tell(self.thread, "turn/started", started)
+        self.codex.at_once(self)
+        self.play(objective)
 
     def is_asked(self, prompt: Json, client_id: str | None) -> None:
         """A prompt reaches the model: the first, or one that steers."""
@@ -434,6 +445,8 @@ class Turn:
                     yield name
                 case script.Plan(markdown):
                     self.complete_item({"type": "plan", "id": f"{self.id}-plan", "text": markdown})
+                case script.Call("update_goal", arguments) if self.thread.goal is not None:
+                    self.thread.goal |= json.loads(arguments)
                 case script.Hang():
                     yield "hang"
                 case script.FailStatus(_, code, message_text):
@@ -441,6 +454,10 @@ class Turn:
                 case _:
                     raise NotImplementedError(f"the fake does not play {script.line(step)!r}")
 
+
+#: What a goal's turn costs here.
+TOKENS_A_TURN = 100
+_GOAL = ("objective", "status", "tokenBudget")
 
 #: What Codex makes of a provider's error code.
 _CODES = {"usage_limit_reached": "usageLimitExceeded"}
@@ -459,6 +476,7 @@ class Thread:
     turns: list[Turn] = field(default_factory=list)
     forked_from: str | None = None
     is_archived: bool = False
+    goal: Json | None = None
     #: Whether its file was left empty, by a process that was killed.
     is_unreadable: bool = False
 
@@ -686,6 +704,14 @@ class AppServer:
             case "thread/name/set":
                 self._known(params["threadId"]).name = params["name"]
                 return {}, _nothing
+            case "thread/goal/get":
+                return {"goal": self._stored(params["threadId"]).goal}, _nothing
+            case "thread/goal/set":
+                return self._set_goal(self._stored(params["threadId"]), params)
+            case "thread/goal/clear":
+                thread = self._stored(params["threadId"])
+                cleared, thread.goal = thread.goal is not None, None
+                return {"cleared": cleared}, _nothing
             case "turn/start":
                 thread, (prompt, *_pictures) = self._known(params["threadId"]), params["input"]
                 return self.start_turn(thread, prompt, params.get("clientUserMessageId"))
@@ -736,6 +762,7 @@ class AppServer:
         def ask_again() -> None:
             for ask in asks:
                 connection.ask(ask)
+            self.pursue(thread)
 
         return thread.in_force(), ask_again
 
@@ -772,6 +799,29 @@ class AppServer:
             turn.play(prompt["text"])
 
         return {"turn": turn.to_wire(View.BARE)}, begin
+
+    def _set_goal(self, thread: Thread, params: Json) -> tuple[Json, Callable[[], None]]:
+        known = thread.goal or {"tokensUsed": 0, "timeUsedSeconds": 0, "tokenBudget": None}
+        asked = {key: params[key] for key in _GOAL if params.get(key) is not None}
+        thread.goal = {"threadId": thread.id, "status": "active", **known, **asked}
+        return {"goal": dict(thread.goal)}, lambda: self.pursue(thread)
+
+    def spend(self, thread: Thread) -> None:
+        """A turn used up some of its goal's tokens."""
+        goal = thread.goal
+        if goal is not None and goal["status"] == "active":
+            goal["tokensUsed"] += TOKENS_A_TURN
+            if goal["tokenBudget"] is not None and goal["tokensUsed"] >= goal["tokenBudget"]:
+                goal["status"] = "budgetLimited"
+
+    def pursue(self, thread: Thread) -> None:
+        """Nobody asks, and Codex goes on, where there is a goal: at the end of a turn, and when a
+        thread is loaded."""
+        goal = thread.goal
+        if goal is None or goal["status"] != "active" or thread.active_turn is not None:
+            return
+        if self.is_alive and not self.is_draining:
+            self._new_turn(thread).goes_on(goal["objective"])
 
     def _new_turn(self, thread: Thread) -> Turn:
         turn = Turn(self.codex.new_id("turn"), thread, self, views=deque(self.codex.views))

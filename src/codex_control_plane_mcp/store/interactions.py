@@ -14,6 +14,7 @@ from codex_control_plane_mcp.model.ids import (
     OperationId,
     ThreadId,
     TurnId,
+    WorkflowId,
 )
 from codex_control_plane_mcp.model.interaction import (
     Asked,
@@ -26,7 +27,7 @@ from codex_control_plane_mcp.model.interaction import (
 from codex_control_plane_mcp.redact import redact_json
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.schema import interactions
+from codex_control_plane_mcp.store.schema import interactions, operations
 
 
 def open_interaction(
@@ -139,6 +140,7 @@ class Search:
 
     status: InteractionStatus | None = InteractionStatus.PENDING
     operation_id: OperationId | None = None
+    workflow_id: WorkflowId | None = None
     thread_id: ThreadId | None = None
     turn_id: TurnId | None = None
 
@@ -155,6 +157,9 @@ def listed(
         query = query.where(columns.status == search.status.value)
     if search.operation_id is not None:
         query = query.where(columns.operation_id == search.operation_id)
+    if search.workflow_id is not None:
+        ours = select(operations.c.id).where(operations.c.workflow_id == search.workflow_id)
+        query = query.where(columns.operation_id.in_(ours))
     if search.thread_id is not None:
         query = query.where(columns.thread_id == search.thread_id)
     if search.turn_id is not None:

@@ -38,6 +38,7 @@ from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
     Adopted,
     Fact,
+    GoalProgress,
     Intent,
     Operation,
     Plan,
@@ -142,6 +143,7 @@ def record(
     entries: Sequence[Entry] = (),
     heard: bool = False,
     token_usage: TokenUsage | None = None,
+    goal: GoalProgress | None = None,
 ) -> Operation:
     """Write down what happened to `operation`: facts (each with a journal entry) and `entries`.
 
@@ -163,12 +165,13 @@ def record(
     moved = replace(
         moved,
         report=moved.report and _cleaned_report(moved.report),
-        trouble=moved.trouble and replace(moved.trouble, message=_clean(moved.trouble.message)),
+        trouble=moved.trouble and replace(moved.trouble, message=clean(moved.trouble.message)),
         last_seq=operation.last_seq + len(lines),
         status_seq=status_seq,
         updated_at=max(writing.now, operation.updated_at),
         heard_at=writing.now if heard else moved.heard_at,
         token_usage=token_usage or moved.token_usage,
+        goal=goal or moved.goal,
     )
     changed = writing.connection.execute(
         _MOVE,
@@ -233,18 +236,18 @@ def _write_journal(
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """`text` as it may be stored: without secrets, and without what cannot be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", redact(text))
 
 
 def _cleaned(entry: Entry) -> Entry:
-    return replace(entry, text=_clean(entry.text))
+    return replace(entry, text=clean(entry.text))
 
 
 def _cleaned_report(report: Report) -> Report:
-    plan = report.plan and replace(report.plan, markdown=_clean(report.plan.markdown))
-    text = _clean(report.text)
+    plan = report.plan and replace(report.plan, markdown=clean(report.plan.markdown))
+    text = clean(report.text)
     if report.structured is StructuredStatus.VALID and text != report.text:
         # A mask may swallow quotes; what is JSON must stay JSON.
         text = json.dumps(redact_json(json.loads(report.text)), ensure_ascii=False)
@@ -435,6 +438,7 @@ def _columns(operation: Operation) -> dict[str, object]:
         "trouble_code": trouble and trouble.code,
         "trouble_message": trouble and trouble.message,
         "token_usage": _dumped(operation.token_usage),
+        "goal": _dumped(operation.goal),
         "heard_at": operation.heard_at,
         "last_seq": operation.last_seq,
         "status_seq": operation.status_seq,
@@ -467,6 +471,7 @@ def _operation(row: _Row) -> Operation:
         if row.trouble_code is None
         else Trouble(row.trouble_code, row.trouble_message),
         token_usage=TokenUsage(**json.loads(row.token_usage)) if row.token_usage else None,
+        goal=GoalProgress(**json.loads(row.goal)) if row.goal else None,
         heard_at=row.heard_at,
         last_seq=row.last_seq,
         status_seq=row.status_seq,
@@ -488,5 +493,5 @@ def _intent(row: _Row) -> Intent | None:
     return Intent(row.intent_attempt, row.intent_message_id, row.intent_last_turn_id)
 
 
-def _dumped(value: Worktree | Policy | TokenUsage | None) -> str | None:
+def _dumped(value: Worktree | Policy | TokenUsage | GoalProgress | None) -> str | None:
     return None if value is None else json.dumps(asdict(value), separators=(",", ":"))

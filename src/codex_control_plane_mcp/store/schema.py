@@ -42,6 +42,7 @@ operations = Table(
     Column("trouble_code", Text),
     Column("trouble_message", Text),
     Column("token_usage", Text),
+    Column("goal", Text),
     Column("heard_at", BigInteger),
     Column("last_seq", BigInteger, nullable=False),
     Column("status_seq", BigInteger, nullable=False),
@@ -101,6 +102,24 @@ repeats = Table(
     metadata,
     Column("payload_hash", Text, primary_key=True),
     Column("operation_id", Text, nullable=False),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("client_request_id", Text),
+    Column("payload_hash", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("cwd", Text, nullable=False),
+    Column("title", Text),
+    Column("terms", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("operation_ids", Text, nullable=False),
+    Column("adoption", Text),
+    Column("approval", Text),
 )
 
 workers = Table(

@@ -11,6 +11,7 @@ from codex_control_plane_mcp.model.operation import (
     Completed,
     Fact,
     Failed,
+    GoalProgress,
     Interrupted,
     Operation,
     TokenUsage,
@@ -39,6 +40,7 @@ class Case:
         entries: Sequence[Entry] = (),
         heard: bool = False,
         token_usage: TokenUsage | None = None,
+        goal: GoalProgress | None = None,
         also: Also | None = None,
     ) -> None:
         """Write down what happened; `also` is done in the same transaction, before it."""
@@ -47,7 +49,13 @@ class Case:
             if also is not None:
                 also(writing)
             moved = operations.record(
-                writing, operation, *facts, entries=entries, heard=heard, token_usage=token_usage
+                writing,
+                operation,
+                *facts,
+                entries=entries,
+                heard=heard,
+                token_usage=token_usage,
+                goal=goal,
             )
             return moved, None
 

@@ -6,7 +6,7 @@ Only the app-server that owns the thread is a witness: a second one on the same 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import anyio
 
@@ -77,9 +77,11 @@ async def _look(
     return nameless
 
 
-async def newest_turn(witness: Witness, thread_id: ThreadId) -> Turn | None:
-    """The last turn of a thread, without its items."""
-    page = await witness.list_turns(ListTurns(thread_id, limit=1, items_view="notLoaded"))
+async def newest_turn(
+    witness: Witness, thread_id: ThreadId, items_view: Literal["notLoaded", "full"] = "notLoaded"
+) -> Turn | None:
+    """The last turn of a thread."""
+    page = await witness.list_turns(ListTurns(thread_id, limit=1, items_view=items_view))
     return page.data[0] if page.data else None
 
 

@@ -46,12 +46,19 @@ from codex_control_plane_mcp.model.operation import (
     Report,
     TokenUsage,
     Trouble,
+    TurnContinued,
 )
 from codex_control_plane_mcp.model.request import TaskRequest
 from codex_control_plane_mcp.store import journal
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.work.case import Case
-from codex_control_plane_mcp.work.evidence import SETTLE_SECONDS, read_turn
+from codex_control_plane_mcp.work.evidence import (
+    SETTLE_SECONDS,
+    messages_of,
+    newest_turn,
+    read_turn,
+)
+from codex_control_plane_mcp.work.goals import Pursuit
 from codex_control_plane_mcp.work.questions import Questions
 from codex_control_plane_mcp.work.scribe import Scribe
 from codex_control_plane_mcp.work.structured import judged
@@ -60,6 +67,8 @@ from codex_control_plane_mcp.work.structured import judged
 FLUSH_SECONDS = 1.0
 #: A sign of life with nothing to write (a command prints) is noted this often.
 HEARD_SECONDS = 10.0
+#: Where Codex goes on by itself it does within a quarter of a second; a loaded machine is slower.
+NEXT_TURN_SECONDS = 30.0
 #: Idle without a word that the turn ended: the word is on its way, or was lost.
 IDLE_SECONDS = 2.0
 
@@ -90,6 +99,10 @@ class Follower:
         self._turn_ids = {case.operation.turn_id}
         #: When to read the turn's record, because Codex says it does nothing.
         self._look_at = math.inf
+        self._pursuit = Pursuit(case, session)
+        #: Set while Codex is about to go on by itself: how the operation ends if it does not.
+        self._else: Completed | None = None
+        self._next_by = math.inf
 
     async def run(self, *, subscribed: bool, owner_died: bool) -> None:
         """Follow to the end.
@@ -99,7 +112,9 @@ class Follower:
         """
         operation = self._case.operation
         with self._case.book.bell.listening(operation.id, about=Subject.WISH, on_ring=self._wake):
-            if not subscribed:
+            if subscribed:
+                await self._pursuit.begin()
+            else:
                 await self._catch_up(owner_died)
             while not self._case.operation.is_final:
                 await self._hear(await self._next())
@@ -112,7 +127,7 @@ class Follower:
 
     async def _next(self) -> list[Said]:
         """What Codex says next; nothing when there is something else to do."""
-        wake_at = min(self._flush_at(), self._look_at, self._questions.wake_at)
+        wake_at = min(self._flush_at(), self._look_at, self._next_by, self._questions.wake_at)
         if wake_at == math.inf:
             return await self._inbox.receive_many()
         with anyio.move_on_at(wake_at):
@@ -130,6 +145,8 @@ class Follower:
         await self._questions.attend(now)
         if now >= self._look_at:
             await self._look()
+        if now >= self._next_by:
+            await self._nothing_came()
 
     async def _hear_one(self, said: Said) -> None:
         if not self._is_about_our_turn(said):
@@ -140,8 +157,10 @@ class Follower:
                 # Half a word stays unwritten: it is read from Codex's record, whole.
                 await self._flush()
                 raise AppServerGone(reason, maybe_sent=False)
+            case TurnStarted(turn_id=turn_id) if self._else is not None:
+                await self._go_on_with(turn_id)
             case TurnCompleted(turn=turn):
-                if turn.id == self._turn_id:
+                if turn.id == self._turn_id and self._else is None:
                     await self._finish(turn)
             case TokenUsageUpdated():
                 self._usage = _usage(said)
@@ -170,8 +189,11 @@ class Follower:
                 self._scribe.hear(said)
 
     def _is_about_our_turn(self, said: Said) -> bool:
-        if isinstance(said, TurnStarted) and said.turn.root_turn_id in self._turn_ids:
-            self._turn_ids.add(said.turn_id)
+        if isinstance(said, TurnStarted):
+            if said.turn.root_turn_id in self._turn_ids:
+                self._turn_ids.add(said.turn_id)
+            elif self._else is not None:
+                return True
         turn_id = getattr(said, "turn_id", None)
         return turn_id is None or turn_id in self._turn_ids
 
@@ -202,7 +224,50 @@ class Follower:
         if self._usage is not None:
             await self._flush(all_of_it=True)
         outcome = _outcome(turn, self._plan, self._silence, self._case.operation.request)
+        if not (isinstance(outcome, Completed) and await self._goes_on(outcome)):
+            await self._end(outcome)
+
+    async def _end(self, outcome: Completed | Failed | Interrupted) -> None:
+        await self._pursuit.settle(completed=isinstance(outcome, Completed))
         await self._case.end(outcome, entries=self._scribe.take(all_of_it=True))
+
+    # --- Going on by itself ---------------------------------------------------------------------
+
+    async def _goes_on(self, outcome: Completed) -> bool:
+        """Whether Codex goes on by itself, or has: then its next turn is the operation's, too."""
+        if not self._pursuit.is_set:
+            return False
+        await self._flush(all_of_it=True)
+        is_active = await self._pursuit.is_active()
+        if await self._has_begun_another(is_active):
+            return True
+        if is_active:
+            self._else, self._look_at = outcome, math.inf
+            self._next_by = anyio.current_time() + NEXT_TURN_SECONDS
+        return is_active
+
+    async def _has_begun_another(self, is_active: bool) -> bool:
+        """Take up the turn that Codex has begun meanwhile. One that somebody asked for is none of
+        ours once the goal is done with."""
+        newest = await newest_turn(self._session, self._thread_id, items_view="full")
+        if newest is None or newest.id in self._turn_ids or (messages_of(newest) and not is_active):
+            return False
+        await self._go_on_with(newest.id)
+        # What it said before is in its record; it may even have ended.
+        self._look_at = anyio.current_time()
+        return True
+
+    async def _go_on_with(self, turn_id: TurnId) -> None:
+        self._else, self._next_by, self._plan = None, math.inf, None
+        self._turn_ids = {turn_id}
+        await self._case.record(TurnContinued(turn_id), heard=True)
+        self._questions.look_at_wishes()
+
+    async def _nothing_came(self) -> None:
+        """Codex said that it goes on, and does not."""
+        outcome, self._else, self._next_by = self._else, None, math.inf
+        if outcome is not None and not await self._has_begun_another(is_active=True):
+            await self._end(outcome)
 
     def _take_in(self, turn: Turn) -> None:
         """What the turn said as far as its record shows; what is written already is left out."""
@@ -218,7 +283,7 @@ class Follower:
         """Codex is idle and did not say that the turn ended: read its record."""
         self._look_at = math.inf
         turn = await self._read_turn()
-        if turn is not None and turn.status != "inProgress":
+        if turn is not None and turn.status != "inProgress" and self._else is None:
             await self._finish(turn)
 
     async def _catch_up(self, owner_died: bool) -> None:
@@ -229,6 +294,9 @@ class Follower:
                 lambda connection: journal.written_lengths(connection, operation.id)
             )
         )
+        if owner_died:
+            # Where a goal is left, Codex goes on with it as soon as the thread is loaded.
+            await self._pursuit.settle(completed=False)
         turn = await self._resumed()
         if turn is None or (turn.status == "interrupted" and not self._is_whole(turn)):
             # A turn that Codex has just begun can look like this for a moment, or not be there yet;
@@ -241,6 +309,7 @@ class Follower:
             self._scribe.note(Category.GAP, "Followed again; what happened meanwhile is summed up.")
             self._take_in(turn)
             self._questions.taken_up()
+            await self._pursuit.begin()
         elif turn.status == "interrupted" and owner_died:
             await self._case.end(
                 Interrupted(

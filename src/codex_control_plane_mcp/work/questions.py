@@ -73,7 +73,8 @@ class Questions:
         self._again_at = math.inf
         #: When questions of an earlier session, not asked again, are given up.
         self._give_up_at = math.inf
-        self._interrupted = False
+        #: The turn that Codex was told to end.
+        self._interrupted: TurnId | None = None
 
     @property
     def wake_at(self) -> float:
@@ -161,11 +162,11 @@ class Questions:
 
     async def _interrupt(self, now: float) -> None:
         operation = self._case.operation
-        if self._interrupted or operation.thread_id is None or operation.turn_id is None:
+        if operation.thread_id is None or operation.turn_id in (None, self._interrupted):
             return
         try:
             await self._session.interrupt_turn(operation.thread_id, operation.turn_id)
-            self._interrupted = True
+            self._interrupted = operation.turn_id
         except WrongActiveTurn as error:
             await self._interrupt_child(operation.thread_id, operation.turn_id, TurnId(error.found))
             self._again_at = now + INTERRUPT_AGAIN_SECONDS

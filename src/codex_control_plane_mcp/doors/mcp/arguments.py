@@ -92,6 +92,9 @@ class SubmitTask(Arguments):
     source_thread_id: str | None = Field(None, description="For fork_thread")
     fork_config: ForkConfig | None = None
     expected_turn_id: str | None = Field(None, description="For steer_turn: the running turn")
+    workflow_id: str | None = Field(
+        None, description="For send_message, steer_turn: instead of the thread; revises its plan"
+    )
     collaboration_mode: _Mode | None = None
     agent_id: str | None = None
     resource_keys: list[str] | None = Field(
@@ -134,13 +137,15 @@ class GetOperationStatus(Arguments):
 
 
 class Wait(Arguments):
-    operation_ids: Annotated[list[str], Field(min_length=1, max_length=50)]
+    operation_ids: Annotated[list[str], Field(max_length=50)] | None = None
+    workflow_ids: Annotated[list[str], Field(max_length=50)] | None = None
     wait_seconds: _Wait | None = None
     cursor: str | None = Field(None, description="From the last call with the same ids")
 
 
 class ListPendingInteractions(Arguments):
     operation_id: str | None = None
+    workflow_id: str | None = None
     thread_id: str | None = None
     turn_id: str | None = None
     status: _Status | None = None
@@ -167,6 +172,7 @@ class AnswerPendingInteraction(Arguments):
 
 class InterruptTurn(Arguments):
     operation_id: str | None = None
+    workflow_id: str | None = None
     thread_id: str | None = None
     turn_id: str | None = None
 

@@ -67,17 +67,27 @@ def drop_last(
     return shorten
 
 
-def cut_report(result: Json, excess: int) -> None:
-    """Cut a page of the final report, and let its cursor point to where it was cut."""
-    report = result.get("finalReport")
-    if report is None:
-        return
-    text = report["text"]
-    report["text"] = longest_start(text, max(MIN_TEXT_CHARS, len(compact(text)) - excess - 40))
-    if len(report["text"]) < len(text):
-        next_offset = report["offset"] + len(report["text"])
-        report["nextOffset"] = next_offset
-        report["readFullVia"]["arguments"]["report_offset"] = next_offset
+def cut_page(name: str, text_field: str, cursor: str) -> Shorten:
+    """Cut the page of a long text, and let its cursor point to where it was cut."""
+
+    def shorten(result: Json, excess: int) -> None:
+        page = result.get(name)
+        if page is None:
+            return
+        text = page[text_field]
+        kept = longest_start(text, max(MIN_TEXT_CHARS, len(compact(text)) - excess - 40))
+        page[text_field] = kept
+        if len(kept) < len(text):
+            next_offset = page["offset"] + len(kept)
+            page["nextOffset"] = next_offset
+            page["readFullVia"]["arguments"][cursor] = next_offset
+
+    return shorten
+
+
+cut_report = cut_page("finalReport", "text", "report_offset")
+#: What is cut with a cursor, and in no other way.
+_PAGED = frozenset({"finalReport", "latestPlan", "candidatePlan"})
 
 
 def cut_longest_texts(result: Json, excess: int) -> None:
@@ -99,10 +109,10 @@ def longest_start(text: str, limit: int) -> str:
 
 
 def _texts(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every text in a result, but the report's, which has its cursor."""
+    """Every text in a result, but of those that have their cursor."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         if isinstance(item, str):
             yield value, key
-        elif isinstance(item, dict | list) and key != "finalReport":
+        elif isinstance(item, dict | list) and key not in _PAGED:
             yield from _texts(item)

@@ -27,7 +27,12 @@ codex_answer_pending_interaction.
 is not null, read on with report_offset.
    inspect_last_error: lastError says what went wrong.
 4. To go on in the same thread: codex_submit_task with operation_type "send_message" and thread_id.
-5. codex_interrupt_turn stops a task.
+5. To have a plan decided on before anything is changed: codex_start_plan_workflow, then \
+codex_get_workflow_status (or codex_wait with workflow_ids) until phase is plan_ready. Show all of \
+latestPlan to whoever decides. codex_submit_task with send_message and workflow_id has it made \
+anew; codex_approve_plan with its planHash has it carried out, once. codex_start_review_workflow \
+reviews code in the same way.
+6. codex_interrupt_turn stops a task or a workflow.
 """
 
 _DROPIN = """\

@@ -6,9 +6,10 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk, Projects
 from codex_control_plane_mcp.desk.inputs import InputItem, Words
 from codex_control_plane_mcp.desk.interactions import Given, Page, cursor_behind
-from codex_control_plane_mcp.desk.interrupt import Turn
+from codex_control_plane_mcp.desk.interrupt import Target, Turn, Whole
 from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.desk.wait import Watched
 from codex_control_plane_mcp.doors.mcp import arguments as args
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
@@ -20,7 +21,13 @@ from codex_control_plane_mcp.doors.mcp.fit import (
 )
 from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import InteractionId, OperationId, ThreadId, TurnId
+from codex_control_plane_mcp.model.ids import (
+    InteractionId,
+    OperationId,
+    ThreadId,
+    TurnId,
+    WorkflowId,
+)
 from codex_control_plane_mcp.model.request import LocalImage, OperationType, RemoteImage
 from codex_control_plane_mcp.store.interactions import Search
 
@@ -43,6 +50,7 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             "cwd",
             "source_thread_id",
             "expected_turn_id",
+            "workflow_id",
             "collaboration_mode",
             "title",
             "model",
@@ -103,12 +111,18 @@ STATUS_RULES: tuple[Shorten, ...] = (
 
 
 async def _wait(desk: Desk, wanted: args.Wait, _by: str) -> Shown:
-    ids = [OperationId(id_) for id_ in wanted.operation_ids]
-    return Shown((await desk.wait(ids, wanted.wait_seconds or 0, wanted.cursor),))
+    watched = Watched(
+        [OperationId(id_) for id_ in dict.fromkeys(wanted.operation_ids or ())],
+        [WorkflowId(id_) for id_ in dict.fromkeys(wanted.workflow_ids or ())],
+    )
+    if not watched.ids:
+        raise InvalidArgument("give operation_ids, workflow_ids, or both", field="operation_ids")
+    return Shown((await desk.wait(watched, wanted.wait_seconds or 0, wanted.cursor),))
 
 
 async def _interactions(desk: Desk, wanted: args.ListPendingInteractions, _by: str) -> Shown:
-    search = Search(**given(wanted, "status", "operation_id", "thread_id", "turn_id"))
+    names = ("status", "operation_id", "workflow_id", "thread_id", "turn_id")
+    search = Search(**given(wanted, *names))
     found = await desk.interactions(Page(search, **given(wanted, "limit", "cursor")))
 
     def go_on(result: Json, left: int) -> None:
@@ -137,14 +151,17 @@ async def _answer(desk: Desk, wanted: args.AnswerPendingInteraction, by: str) ->
 
 
 async def _interrupt(desk: Desk, wanted: args.InterruptTurn, by: str) -> Shown:
-    match wanted.operation_id, wanted.thread_id, wanted.turn_id:
-        case str(operation_id), None, None:
-            target: OperationId | Turn = OperationId(operation_id)
-        case None, str(thread_id), str(turn_id):
+    target: Target
+    match wanted.operation_id, wanted.workflow_id, wanted.thread_id, wanted.turn_id:
+        case str(operation_id), None, None, None:
+            target = OperationId(operation_id)
+        case None, str(workflow_id), None, None:
+            target = Whole(WorkflowId(workflow_id))
+        case None, None, str(thread_id), str(turn_id):
             target = Turn(ThreadId(thread_id), TurnId(turn_id))
         case _:
             raise InvalidArgument(
-                "give operation_id, or thread_id and turn_id", field="operation_id"
+                "give operation_id, or workflow_id, or thread_id and turn_id", field="operation_id"
             )
     return Shown((await desk.interrupt(target, by),))
 
@@ -189,7 +206,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "codex_wait",
-        "Wait for the first of several tasks to change. Call again with cursor for the next one.",
+        "Wait for the first of several tasks or workflows to change. Call again with cursor for "
+        "the next one.",
         args.Wait,
         (views.WaitView,),
         READS,
@@ -221,7 +239,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "codex_interrupt_turn",
-        "Stop a task, by operation_id or by thread_id and turn_id. What was done stays.",
+        "Stop a task, by operation_id, workflow_id, or thread_id and turn_id. What was done stays.",
         args.InterruptTurn,
         (views.InterruptReceipt,),
         Hints(idempotent=True),

@@ -12,7 +12,7 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.health import Scope
 from codex_control_plane_mcp.doors.mcp import arguments as args
-from codex_control_plane_mcp.doors.mcp import compat, dropin, queue, tasks, threads
+from codex_control_plane_mcp.doors.mcp import compat, dropin, queue, tasks, threads, workflows
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
     Json,
@@ -58,6 +58,7 @@ _HEALTH: Tool[Any] = Tool(
 
 TOOLS: tuple[Tool[Any], ...] = (
     *tasks.TOOLS,
+    *workflows.TOOLS,
     _HEALTH,
     *queue.TOOLS,
     *threads.TOOLS,

@@ -40,6 +40,7 @@ CREATE TABLE operations (
     trouble_code        TEXT,
     trouble_message     TEXT,
     token_usage         TEXT,
+    goal                TEXT,
     heard_at            BIGINT,
     last_seq            BIGINT NOT NULL,
     status_seq          BIGINT NOT NULL,
@@ -150,6 +151,27 @@ CREATE TABLE repeats (
     payload_hash TEXT NOT NULL PRIMARY KEY,
     operation_id TEXT NOT NULL REFERENCES operations (id)
 ) /*sqlite WITHOUT ROWID */;
+
+CREATE TABLE workflows (
+    id                TEXT NOT NULL PRIMARY KEY,
+    kind              TEXT NOT NULL CHECK (kind IN ('plan_then_execute', 'code_review')),
+    client_request_id TEXT,
+    payload_hash      TEXT NOT NULL,
+    project_id        TEXT NOT NULL,
+    cwd               TEXT NOT NULL,
+    title             TEXT,
+    terms             TEXT NOT NULL,
+    created_at        BIGINT NOT NULL,
+    updated_at        BIGINT NOT NULL,
+    operation_ids     TEXT NOT NULL,
+    adoption          TEXT,
+    approval          TEXT,
+    -- Only a plan is adopted and approved.
+    CHECK (kind = 'plan_then_execute' OR (adoption IS NULL AND approval IS NULL))
+);
+
+CREATE UNIQUE INDEX workflows_by_client_request ON workflows (client_request_id)
+    WHERE client_request_id IS NOT NULL;
 
 CREATE TABLE workers (
     id           TEXT NOT NULL PRIMARY KEY,
