@@ -10,9 +10,11 @@ from codex_control_plane_mcp.codex.words.things import AgentMessage, UserMessage
 from codex_control_plane_mcp.model.ids import OperationId, TurnId
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.operation import Operation, Status
+from codex_control_plane_mcp.processes import Identity
 from codex_control_plane_mcp.selftest.real.evidence import Evidence
 from codex_control_plane_mcp.selftest.real.fleet import Followed
 from codex_control_plane_mcp.selftest.real.promises import Harm, check
+from codex_control_plane_mcp.selftest.real.stage import Killed, Role
 from codex_control_plane_mcp.selftest.real.story import tell
 from codex_control_plane_mcp.selftest.real.tasks import Kind
 from codex_control_plane_mcp.store.wishes import Wish, WishKind
@@ -179,6 +181,36 @@ def words_were_taken_that_codex_does_not_have(good: Evidence) -> Evidence:
     return replace(good, threads={**good.threads, steered.thread_id: [replace(turn, items=items)]})
 
 
+def words_died_with_another_app_server(good: Evidence) -> Evidence:
+    died = words_died_with_their_app_server(good)
+    [killed] = died.killed
+    return replace(died, killed=[replace(killed, process=Identity(1, "another"))])
+
+
+def words_died_with_an_app_server_before_they_were_taken(good: Evidence) -> Evidence:
+    died = words_died_with_their_app_server(good)
+    [killed] = died.killed
+    return replace(died, killed=[replace(killed, at=killed.at - 60_000)])
+
+
+def words_died_with_their_app_server(good: Evidence) -> Evidence:
+    """Codex had said yes to them and not written them down yet."""
+    without = words_were_taken_that_codex_does_not_have(good)
+    steered = _operation(good, Kind.STEERED)
+    assert steered.thread_id is not None
+    assert steered.app_server_id is not None
+    assert steered.completed_at is not None
+    [turn] = without.threads[steered.thread_id]
+    pid, _, started_at = steered.app_server_id.partition("@")
+    killed = Killed(Role.APP_SERVER, Identity(int(pid), started_at), steered.completed_at)
+    interrupted = replace(steered, status=Status.INTERRUPTED, report=None)
+    threads = {**without.threads, steered.thread_id: [replace(turn, status="interrupted")]}
+    followed = replace(_task(good, Kind.STEERED), ends=set())
+    return _with_followed(
+        _with_operation(replace(without, threads=threads, killed=[killed]), interrupted), followed
+    )
+
+
 def a_journal_has_a_gap(good: Evidence) -> Evidence:
     said = _operation(good, Kind.SAY)
     return replace(good, journals={**good.journals, said.id: good.journals[said.id][1:]})
@@ -224,6 +256,8 @@ def a_process_still_runs(good: Evidence) -> Evidence:
         (it_was_given_up_though_codex_has_it, Harm.WRONG, "I7"),
         (it_failed_for_no_reason, Harm.WRONG, "I7"),
         (words_were_taken_that_codex_does_not_have, Harm.WRONG, "I7"),
+        (words_died_with_another_app_server, Harm.WRONG, "I7"),
+        (words_died_with_an_app_server_before_they_were_taken, Harm.WRONG, "I7"),
         (a_journal_has_a_gap, Harm.WRONG, "I8"),
         (a_journal_has_a_repeat, Harm.WRONG, "I8"),
         (a_wish_is_open, Harm.WRONG, "I5"),
@@ -234,3 +268,7 @@ def a_process_still_runs(good: Evidence) -> Evidence:
 def test_a_breach_is_found(good: Evidence, doctor: Doctor, harm: Harm, promise: str) -> None:
     found = {(breach.harm, breach.promise) for breach in check(doctor(good))}
     assert (harm, promise) in found
+
+
+def test_words_that_died_with_their_app_server_are_no_breach(good: Evidence) -> None:
+    assert check(words_died_with_their_app_server(good)) == []

@@ -147,9 +147,13 @@ def _tell_real(asked: Asked, outcome: Outcome, bar: Progress) -> None:
     task = bar.add_task("real Codex", total=asked.kills)
     # Its own requirements are met only where somebody asks for it.
     module: Any = importlib.import_module(_REAL)
-    result = module.run(
-        asked.kills, asked.seed, lambda done, total: bar.update(task, completed=done, total=total)
-    )
+    # The clients' pipes are killed as well: the event loop would say so each time.
+    with silence():
+        result = module.run(
+            asked.kills,
+            asked.seed,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
     outcome.rows.append(
         Row(
             "real Codex",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from codex_control_plane_mcp.codex.session import app_server_id
 from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn, UserMessage
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
@@ -298,13 +299,30 @@ class Judge:
 
     def _steered(self, operation: Operation) -> Iterator[Breach]:
         taken = self._messages[operation.id]
-        if (operation.status is Status.COMPLETED) != bool(taken):
+        is_done = operation.status is Status.COMPLETED
+        if is_done != bool(taken) and not (is_done and self._died_with_its_turn(operation)):
             yield self._breach(
                 Harm.WRONG,
                 "I7",
                 operation.id,
                 f"steering {operation.status} ({operation.trouble}), Codex has it {taken} times",
             )
+
+    def _died_with_its_turn(self, steering: Operation) -> bool:
+        """Codex says yes to words when it has them in memory, and writes them down a moment later.
+        Were they lost in between, then with the turn, and by a kill of that very process."""
+        turn = self._turns.get(steering.turn_id) if steering.turn_id else None
+        said_at = steering.completed_at or steering.updated_at
+        return (
+            turn is not None
+            and turn.status == "interrupted"
+            and any(
+                one.role is Role.APP_SERVER
+                and app_server_id(one.process) == steering.app_server_id
+                and one.at >= said_at - CLOCK_MILLISECONDS
+                for one in self._evidence.killed
+            )
+        )
 
     # I8 and the rest
 
