@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ack, connect, dispatch, growth, idle, load, status, wake
+from benchmarks import ack, connect, dispatch, growth, guard, idle, load, queue, status, wake
 from benchmarks.figures import Figure, Spread, ratio
 from benchmarks.installation import Installation, install
 from benchmarks.stage import Rounds
@@ -31,6 +31,8 @@ Benchmark = Callable[[Installation, Rounds], Iterator[Figure]]
 BENCHMARKS: Mapping[str, Benchmark] = {
     "connect": connect.measure,
     "ack": ack.measure,
+    "guard": guard.measure,
+    "queue": queue.measure,
     "status": status.measure,
     "dispatch": dispatch.measure,
     "wake": wake.measure,

@@ -26,6 +26,7 @@ from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
     DedupPolicy,
+    Priority,
     SendMessage,
     StartChat,
     Submission,
@@ -135,6 +136,9 @@ class House:
         title: str | None = None,
         project: str = "project-1",
         model: str | None = None,
+        agent_id: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        resource_keys: tuple[str, ...] = (),
     ) -> "Task":
         """Put a task into the queue, as the desk does."""
         options = TurnOptions(sandbox, ApprovalPolicy.ON_REQUEST, model=model)
@@ -144,11 +148,23 @@ class House:
             if thread_id is None
             else SendMessage(message, ThreadId(thread_id), self.cwd, project_id, options)
         )
-        return await self.enter(request)
+        return await self.enter(request, agent_id, priority, resource_keys)
 
-    async def enter(self, request: TaskRequest) -> "Task":
+    async def enter(
+        self,
+        request: TaskRequest,
+        agent_id: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        resource_keys: tuple[str, ...] = (),
+    ) -> "Task":
         """Put a request of any kind into the queue."""
-        submission = Submission(request, dedup_policy=DedupPolicy.IDEMPOTENCY_ONLY)
+        submission = Submission(
+            request,
+            agent_id=agent_id,
+            priority=priority,
+            dedup_policy=DedupPolicy.IDEMPOTENCY_ONLY,
+            resource_keys=resource_keys,
+        )
         operation = await self.book.write(
             lambda writing: operations.insert_operation(
                 writing, new_operation_id(writing.now), submission

@@ -38,7 +38,6 @@ async def test_four_run_and_the_fifth_starts_when_one_ends(house: House, codex: 
 
 async def test_two_writers_in_one_project_take_turns(house: House, codex: FakeCodex) -> None:
     one = await house.submit("One.", sandbox=Sandbox.WORKSPACE_WRITE)
-    await anyio.sleep(0.001)  # Who comes in the same millisecond comes in no order.
     two = await house.submit("Two.", sandbox=Sandbox.WORKSPACE_WRITE)
     first = await codex.turn(1)
     await anyio.sleep(60)
@@ -54,7 +53,6 @@ async def test_messages_to_one_thread_wait_for_each_other(house: House, codex: F
     first = await house.submit("One.")
     thread = (await codex.turn(1)).thread
     second = await house.submit("Two.", thread_id=thread.id)
-    await anyio.sleep(0.001)
     third = await house.submit("Three.", thread_id=thread.id)
     await anyio.sleep(60)
     for number in (1, 2, 3):
