@@ -15,7 +15,15 @@ pytestmark = [pytest.mark.real, pytest.mark.anyio]
 PLANNING = (
     "Mend the till.\nask Which oil? | Linseed: slow | Mineral: fast\nplan # Mend\\n\\n1. Oil it"
 )
-EXECUTION = "run! printf oiled > till.txt # because the till is outside the sandbox\nsay It rings."
+EXECUTION = (
+    'run! printf oiled > till.txt # because the till is outside the sandbox\nsay {"rings": true}'
+)
+RINGING = {
+    "type": "object",
+    "properties": {"rings": {"type": "boolean"}},
+    "required": ["rings"],
+    "additionalProperties": False,
+}
 
 
 async def test_a_plan_is_asked_about_revised_approved_and_carried_out_once(
@@ -59,11 +67,13 @@ async def test_a_plan_is_asked_about_revised_approved_and_carried_out_once(
         await client.call("codex_approve_plan", workflow_id=workflow, plan_hash=first["planHash"])
     assert stale.value.details["planHash"] == second["planHash"]
 
-    # Approved by its hash, it is carried out; Codex asks before it leaves the sandbox.
+    # Approved by its hash, it is carried out; Codex asks before it leaves the sandbox, and reports
+    # in the form that was asked for.
     approval = {
         "workflow_id": workflow,
         "plan_hash": second["planHash"],
         "message": EXECUTION,
+        "output_schema": RINGING,
         "client_request_id": "till-1-yes",
     }
     approved = await client.call("codex_approve_plan", **approval)
@@ -88,7 +98,7 @@ async def test_a_plan_is_asked_about_revised_approved_and_carried_out_once(
     assert asking["pendingInteractions"][0]["interactionId"] == question["interactionId"]
     await client.answer(question, decision="accept")
     done = await client.phase(workflow, "completed")
-    assert done["finalReport"]["text"] == "It rings."
+    assert done["finalReport"]["structured"] == {"rings": True}
     assert (stage.project / "till.txt").read_text() == "oiled"
     assert (await client.call("codex_approve_plan", **approval))["idempotent"] is True
 

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from tests.e2e.stage import SOON_SECONDS, Client, Stage, ToolError
+from tests.e2e.stage import SOON_SECONDS, Client, Stage, ToolError, gone
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -94,6 +94,50 @@ async def test_words_are_added_to_a_running_turn_once(stage: Stage, client: Clie
     [turn] = await stage.turns(running["threadId"])
     said = [item for item in turn.items if getattr(item, "text", None) == "say And closed."]
     assert len(said) == 1
+
+
+async def test_the_worker_is_killed_while_it_steers_files_and_compacts(
+    stage: Stage, client: Client
+) -> None:
+    """Wherever it was: what was asked for is done once, and the same call again is that."""
+    receipt = await client.submit("hold door\nsay Done.", cwd=str(stage.project))
+    with anyio.fail_after(SOON_SECONDS):
+        await stage.model.arrived("door")
+    running = await client.until(receipt["operationId"], "running")
+    thread_id = running["threadId"]
+    wish = {
+        "operation_type": "steer_turn",
+        "thread_id": thread_id,
+        "expected_turn_id": running["turnId"],
+        "client_request_id": "steer-1",
+    }
+    steering = await client.submit("say And closed.", **wish)
+    await replaced(stage)
+    again = await client.submit("say And closed.", **wish)
+    assert again["operationId"] == steering["operationId"]
+    assert (await client.finished(steering["operationId"]))["status"] == "completed"
+    stage.model.release("door")
+    await client.finished(receipt["operationId"])
+    [turn] = await stage.turns(thread_id)
+    said = [item for item in turn.items if getattr(item, "text", None) == "say And closed."]
+    assert len(said) == 1
+
+    action = await client.call("codex_start_thread_compaction", thread_id=thread_id)
+    await replaced(stage)
+    await client.finished(action["actionId"])
+    assert len(await stage.turns(thread_id)) == 2
+
+    await client.call("codex_archive_thread", thread_id=thread_id)
+    await replaced(stage)
+    again = await client.call("codex_archive_thread", thread_id=thread_id)
+    assert again["result"] == "The thread was archived already."
+
+
+async def replaced(stage: Stage) -> None:
+    """The worker is killed; the next call finds another one."""
+    worker = stage.worker()
+    stage.kill(worker)
+    await gone(worker)
 
 
 async def test_a_thread_is_put_away_and_brought_back(stage: Stage, client: Client) -> None:
