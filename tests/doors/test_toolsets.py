@@ -34,16 +34,17 @@ def test_everything_but_the_drop_in_tools_is_listed_by_default() -> None:
 async def test_a_client_is_told_of_the_tools_that_are_switched_on_and_of_no_other(
     tmp_path: Path,
 ) -> None:
-    with reception(tmp_path, toolsets=("core",)) as at:
+    sets: tuple[ToolSet, ...] = ("core", "read")
+    with reception(tmp_path, toolsets=sets) as at:
         async with client_of(at.desk) as session:
-            assert session.instructions == instructions(("core",))
+            assert session.instructions == instructions(sets)
             listed = (await session.list_tools()).tools
             wire = [tool.model_dump(by_alias=True, exclude_none=True) for tool in listed]
         async with calling(at) as client:
             health = await client.ok("codex_health_summary")
-    assert wire == list(offered(("core",)).definitions)
+    assert wire == list(offered(sets).definitions)
     names = [tool.name for tool in listed]
-    assert names == [tool.name for tool in TOOLS if tool.toolset == "core"]
+    assert names == [tool.name for tool in TOOLS if tool.toolset in sets]
     assert {*health["stableTools"], *health["compatibilityTools"]} == set(names)
     assert health["toolSurfaceHash"] != EVERYTHING.version.tool_surface_hash
 
@@ -51,7 +52,7 @@ async def test_a_client_is_told_of_the_tools_that_are_switched_on_and_of_no_othe
 async def test_a_tool_that_is_switched_off_is_refused_with_the_setting_that_switches_it_on(
     tmp_path: Path,
 ) -> None:
-    with reception(tmp_path, toolsets=("core",)) as at:
+    with reception(tmp_path, toolsets=("core", "read")) as at:
         async with calling(at) as client:
             error = await client.refused("codex_archive_thread", thread_id="t-1")
             assert error["code"] == "INVALID_ARGUMENT"

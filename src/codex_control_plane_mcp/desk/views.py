@@ -186,8 +186,8 @@ class Receipt:
     turn_id: str | None
     #: Whether an earlier call had made it.
     idempotent: bool | None = field(default=None, metadata=OPTIONAL)
-    queue_state: QueueState
-    last_error: LastError | None
+    queue_state: QueueState = field(metadata=BRIEF)
+    last_error: LastError | None = field(metadata=BRIEF)
     next_recommended_action: str
 
 
@@ -214,7 +214,7 @@ class OperationView(Receipt):
     next_after_seq: int | None = field(default=None, metadata=OPTIONAL)
     token_usage: TokenUsage | None = field(metadata=TACIT)
     final_report: FinalReport | None
-    evidence: Evidence
+    evidence: Evidence = field(metadata=BRIEF)
     effective_policy: Policy | None = field(metadata=TACIT)
     output_schema_state: OutputSchemaState | None = field(default=None, metadata=WHERE_IT_APPLIES)
     input_item_state: InputItemState | None = field(default=None, metadata=WHERE_IT_APPLIES)

@@ -342,7 +342,8 @@ def _object(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, An
     }
 
 
-_TELLING = ("type", "enum", "const", "description", "minimum", "maximum", "minItems", "maxItems")
+#: No lower bounds: nobody means a negative number, and who does is told.
+_TELLING = ("type", "enum", "const", "description", "maximum", "maxItems")
 
 
 def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,9 @@ disconnect or are restarted; nothing is lost and nothing runs twice.
 """
 
 _CORE = """\
-1. codex_submit_task with operation_type "start_chat", a message, and project_id or cwd \
-(codex_list_projects shows where). It returns at once with operationId: keep it. Give a \
-client_request_id of your own and you may send the same call again after any doubt: it never \
-starts a second task.
+1. codex_submit_task with operation_type "start_chat", a message, and project_id or cwd. It \
+returns at once with operationId: keep it. Give a client_request_id of your own and you may send \
+the same call again after any doubt: it never starts a second task.
 2. codex_wait with your operation_ids and wait_seconds up to 45; again with its cursor, until the \
 task needs you or is final. For one task with progress: codex_get_operation_status with \
 wait_seconds, and after_seq = the last nextAfterSeq to see only what is new. Long silence is \
@@ -35,6 +34,10 @@ reviews code in the same way.
 6. codex_interrupt_turn stops a task or a workflow.
 """
 
+_READ = """\
+codex_list_projects shows where tasks can be sent; codex_get_queue_status what waits, and why.
+"""
+
 _DROPIN = """\
 codex(prompt, cwd) and codex-reply(prompt, threadId) do the same in one call: content is Codex's \
 answer once status is completed. Until then the same call again waits on; after that it is a new \
@@ -51,7 +54,7 @@ do. CODEX_DUPLICATE_PROMPT_ACTIVE: the same prompt is being worked on; follow ex
 Retry only where retryable is true. truncated: something was left out to keep the result short.
 """
 
-_OF_SET: dict[ToolSet, str] = {"core": _CORE, "dropin": _DROPIN}
+_OF_SET: dict[ToolSet, str] = {"core": _CORE, "read": _READ, "dropin": _DROPIN}
 
 
 def instructions(toolsets: Sequence[ToolSet]) -> str:

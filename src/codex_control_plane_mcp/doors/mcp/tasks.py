@@ -213,7 +213,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         READS,
         _wait,
         toolset="core",
-        depth=2,
         repeatable=True,
     ),
     Tool(
@@ -254,7 +253,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         (views.ProjectList,),
         READS,
         _projects,
-        toolset="core",
+        toolset="read",
         depth=2,
         repeatable=True,
         stable=False,

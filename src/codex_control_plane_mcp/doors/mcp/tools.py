@@ -52,7 +52,7 @@ _HEALTH: Tool[Any] = Tool(
     (VersionBlock, views.HealthView),
     READS,
     _health,
-    toolset="core",
+    toolset="read",
     repeatable=True,
 )
 
