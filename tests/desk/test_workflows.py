@@ -386,6 +386,37 @@ class TestOnPostgres:
             assert await stored(one) == 2
 
 
+async def test_no_decision_passes_the_ceilings(tmp_path: Path) -> None:
+    with reception(tmp_path, max_sandbox="workspace-write") as at:
+        with pytest.raises(InvalidArgument, match="CODEX_MCP_MAX_SANDBOX"):
+            await start(at, sandbox=Sandbox.DANGER_FULL_ACCESS)
+        workflow = await planned(at)
+        with pytest.raises(InvalidArgument, match="CODEX_MCP_MAX_SANDBOX"):
+            await approve(at, workflow, sandbox=Sandbox.DANGER_FULL_ACCESS)
+        assert (await status(at, workflow)).phase is Phase.PLAN_READY
+
+
+async def test_a_schema_that_is_not_strict_approves_nothing(at: Reception) -> None:
+    workflow = await planned(at)
+    with pytest.raises(InvalidArgument, match="output_schema"):
+        await approve(at, workflow, output_schema={"type": "array"})
+    assert (await status(at, workflow)).phase is Phase.PLAN_READY
+
+
+async def test_a_workflow_whose_folder_is_not_allowed_any_more_is_not_carried_out(
+    at: Reception, tmp_path: Path
+) -> None:
+    workflow = await planned(at)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    object.__setattr__(at.settings, "projects_root", elsewhere)
+    with pytest.raises(InvalidArgument, match="allowed"):
+        await approve(at, workflow)
+    with pytest.raises(InvalidArgument, match="allowed"):
+        await say(at, workflow, "Use wax instead.")
+    assert await stored(at) == 1
+
+
 # --- A revised plan ------------------------------------------------------------------------------
 
 
