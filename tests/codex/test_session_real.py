@@ -81,8 +81,17 @@ async def test_a_turn_is_followed_from_start_to_report(
         things.AgentMessage,
         things.AgentMessage,
     ]
-    listed = (await session.list_items(verbs.ListItems(thread_id))).data
-    assert [entry.item for entry in listed] == items(seen)
+    listed = (await session.list_entries(verbs.ListItems(thread_id))).data
+    assert [entry.id for entry in listed] == [item.id for item in items(seen)]
+    assert [entry.role for entry in listed] == [
+        "user",
+        "reasoning",
+        "tool",
+        "assistant",
+        "assistant",
+    ]
+    assert listed[2].text.endswith("hi\n[exit code 0]")
+    assert all(entry.at for entry in listed)
     (turn,) = (await session.list_turns(verbs.ListTurns(thread_id))).data
     assert turn.was_asked_with("mine")
     thread = await session.read_thread(thread_id, include_turns=True)
@@ -200,7 +209,7 @@ async def test_the_history_of_a_thread_without_a_turn_is_not_ready(
     with pytest.raises(errors.HistoryNotReady):
         await session.list_turns(verbs.ListTurns(thread_id))
     with pytest.raises(errors.HistoryNotReady):
-        await session.list_items(verbs.ListItems(thread_id))
+        await session.list_entries(verbs.ListItems(thread_id))
 
 
 async def test_a_thread_that_never_had_a_turn_is_gone_with_its_process(

@@ -23,7 +23,7 @@ from codex_control_plane_mcp.codex.errors import (
 )
 from codex_control_plane_mcp.codex.inbox import Inbox, Inboxes
 from codex_control_plane_mcp.codex.refusals import translated
-from codex_control_plane_mcp.codex.words import things, verbs
+from codex_control_plane_mcp.codex.words import entries, things, verbs
 from codex_control_plane_mcp.codex.words.answers import Payload
 from codex_control_plane_mcp.codex.words.events import Event, RequestId, ThreadStarted, read_event
 from codex_control_plane_mcp.codex.words.questions import (
@@ -33,6 +33,7 @@ from codex_control_plane_mcp.codex.words.questions import (
 )
 from codex_control_plane_mcp.codex.words.reading import Odd, needed, text, texts
 from codex_control_plane_mcp.model.ids import AppServerId, ThreadId, TurnId
+from codex_control_plane_mcp.model.transcript import Entry
 from codex_control_plane_mcp.processes import Identity, identity_of
 from codex_control_plane_mcp.rpc.beside import beside
 from codex_control_plane_mcp.rpc.errors import RpcError
@@ -276,8 +277,13 @@ class CodexSession:
     async def list_turns(self, verb: verbs.ListTurns) -> things.Page[things.Turn]:
         return await self._page(verb, things.read_turn)
 
-    async def list_items(self, verb: verbs.ListItems) -> things.Page[things.ItemInTurn]:
-        return await self._page(verb, things.read_item_in_turn)
+    async def list_entries(self, verb: verbs.ListItems) -> things.Page[Entry]:
+        """The items of a thread, as people read them."""
+        return await self._page_both_ways(verb, entries.read_entry)
+
+    async def list_turn_entries(self, verb: verbs.ListTurns) -> things.Page[tuple[Entry, ...]]:
+        """The same by turns: for threads and versions of Codex that do not list items."""
+        return await self._page_both_ways(verb, entries.read_turn_entries)
 
     async def archive_thread(self, thread_id: ThreadId) -> None:
         await self._call(verbs.ArchiveThread(thread_id))
@@ -369,6 +375,11 @@ class CodexSession:
 
     async def _page(self, verb: verbs.Verb, read: Callable[[JsonObject], T]) -> things.Page[T]:
         return await self._object(verb, lambda raw: things.read_page(raw, read))
+
+    async def _page_both_ways(
+        self, verb: verbs.Verb, read: Callable[[JsonObject], T]
+    ) -> things.Page[T]:
+        return await self._object(verb, lambda raw: things.read_page_both_ways(raw, read))
 
     async def _object(
         self,

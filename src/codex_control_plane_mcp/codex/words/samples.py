@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from codex_control_plane_mcp.codex.words import answers, questions, things, verbs
+from codex_control_plane_mcp.codex.words import answers, entries, questions, things, verbs
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
 
 _THREAD, _TURN = ThreadId("thread"), TurnId("turn")
@@ -127,11 +127,14 @@ READINGS: tuple[Reading, ...] = (
         {"thread/search": "v2/ThreadSearchResponse"},
     ),
     Reading(
-        lambda raw: things.read_page(raw, things.read_turn),
+        lambda raw: (
+            things.read_page(raw, things.read_turn),
+            things.read_page_both_ways(raw, entries.read_turn_entries),
+        ),
         {"thread/turns/list": "v2/ThreadTurnsListResponse"},
     ),
     Reading(
-        lambda raw: things.read_page(raw, things.read_item_in_turn),
+        lambda raw: things.read_page_both_ways(raw, entries.read_entry),
         {"thread/items/list": "v2/ThreadItemsListResponse"},
     ),
     Reading(

@@ -5,8 +5,9 @@ and diffs are counted, not kept. An item of a kind that is not listed is an `Oth
 form.
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from codex_control_plane_mcp.codex.words.reading import (
@@ -20,7 +21,6 @@ from codex_control_plane_mcp.codex.words.reading import (
     tag,
     text,
     texts,
-    turn_id,
     whole,
 )
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
@@ -249,18 +249,6 @@ _ITEM_READERS: dict[str, Callable[[JsonObject], Item]] = {
 ITEM_KINDS = frozenset(_ITEM_READERS)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemInTurn:
-    """An entry of `thread/items/list`."""
-
-    turn_id: TurnId
-    item: Item
-
-
-def read_item_in_turn(raw: JsonObject) -> ItemInTurn:
-    return ItemInTurn(turn_id(raw), read_item(needed(raw, "item")))
-
-
 # Turns
 
 
@@ -362,6 +350,11 @@ class Thread:
     created_at: int | None
     updated_at: int | None
     turns: tuple[Turn, ...]
+
+    @property
+    def is_archived(self) -> bool:
+        """Codex says it only by the folder that it keeps the thread in."""
+        return "archived_sessions" in re.split(r"[/\\]", self.path or "")
 
 
 def read_thread(raw: JsonObject) -> Thread:
@@ -499,11 +492,19 @@ class Page(Generic[T]):
 
     data: tuple[T, ...]
     next_cursor: str | None
+    #: Asks for what lies the other way, beginning with the first entry of this part; and for this
+    #: part again.
+    backwards_cursor: str | None = None
 
 
 def read_page(raw: JsonObject, read: Callable[[JsonObject], T]) -> Page[T]:
     """A page, without the entries that cannot be read."""
     return Page(tuple(_readable(raw, read)), maybe_text(raw, "nextCursor"))
+
+
+def read_page_both_ways(raw: JsonObject, read: Callable[[JsonObject], T]) -> Page[T]:
+    """A page of a list that Codex also turns round."""
+    return replace(read_page(raw, read), backwards_cursor=maybe_text(raw, "backwardsCursor"))
 
 
 def _readable(raw: JsonObject, read: Callable[[JsonObject], T]) -> list[T]:

@@ -352,6 +352,8 @@ class ListThreads:
             archived=self.archived,
             searchTerm=self.search_term,
             sourceKinds=self.source_kinds,
+            # Of every provider: left out, it would be the one that is configured now.
+            modelProviders=(),
             limit=self.limit,
             cursor=self.cursor,
             sortKey=self.sort_key,
