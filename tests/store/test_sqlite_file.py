@@ -10,11 +10,28 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event, text
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import AppServerId, InteractionId, OperationId, ThreadId
+from codex_control_plane_mcp.model.ids import (
+    AppServerId,
+    InteractionId,
+    OperationId,
+    ProjectId,
+    ThreadId,
+    TurnId,
+)
+from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import interactions, journal, operations, queue, wishes, workers
+from codex_control_plane_mcp.store import (
+    chats,
+    interactions,
+    journal,
+    operations,
+    queue,
+    wishes,
+    workers,
+)
 from codex_control_plane_mcp.store.book import Writing, opened
 from codex_control_plane_mcp.store.interactions import Search
 from tests.model.lives import LIFE
@@ -159,6 +176,50 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
     "the newest in a thread": (
         lambda c: operations.newest_in_thread(c, ThreadId("t")),
         "INDEX operations_by_thread (thread_id=?)",
+    ),
+    "the next in a thread": (
+        lambda c: chats.operation_in_thread(c, ThreadId("t"), (Moment(1), ONE), back=True),
+        "INDEX operations_by_thread (thread_id=? AND created_at<?)",
+    ),
+    "the threads of a project": (
+        lambda c: chats.threads(c, ProjectId("p"), (Moment(1), ONE), 10),
+        "INDEX operations_by_project (project_id=? AND created_at<?)",
+    ),
+    "whether a thread has a later operation": (
+        lambda c: chats.threads(c, ProjectId("p"), None, 10),
+        "SEARCH later USING INDEX operations_by_thread (thread_id=? AND created_at>?)",
+    ),
+    "how a thread was filed": (
+        lambda c: chats.is_archived(c, ThreadId("t")),
+        "INDEX operations_by_thread (thread_id=?)",
+    ),
+    "the unfinished in a thread": (
+        lambda c: chats.unfinished_in_thread(c, ThreadId("t")),
+        "INDEX operations_by_thread (thread_id=?)",
+    ),
+    "the latest plan of a thread": (
+        lambda c: chats.latest_plan(c, ThreadId("t")),
+        "INDEX operations_by_thread (thread_id=?)",
+    ),
+    "all that is unfinished": (
+        chats.unfinished,
+        "SCAN operations USING INDEX operations_unfinished",
+    ),
+    "a turn without its thread": (
+        lambda c: chats.by_turn_alone(c, TurnId("u")),
+        "INDEX operations_by_turn (turn_id=?)",
+    ),
+    "the journal as a chat": (
+        lambda c: journal.chronicle(c, ONE, (Category.ASSISTANT,)),
+        "PRIMARY KEY (operation_id=?)",
+    ),
+    "every project, step by step": (
+        chats.projects,
+        "SEARCH project USING COVERING INDEX operations_by_project (project_id>?)",
+    ),
+    "the newest of a project": (
+        chats.projects,
+        "SEARCH operations USING INDEX operations_by_project (project_id=?)",
     ),
     "the projects": (operations.projects, "SCAN operations USING INDEX operations_newest"),
     "the journal behind a mark": (

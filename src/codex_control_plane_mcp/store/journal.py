@@ -35,6 +35,17 @@ def newest(
     return [_written(row) for row in rows][::-1]
 
 
+def chronicle(
+    connection: Connection, operation_id: OperationId, categories: Sequence[Category]
+) -> list[Written]:
+    """All of an operation's entries of these categories, oldest first."""
+    rows = connection.execute(
+        _OF_OPERATION.where(journal.c.category.in_(categories)).order_by(journal.c.seq),
+        {"operation": operation_id},
+    )
+    return [_written(row) for row in rows]
+
+
 def written_lengths(connection: Connection, operation_id: OperationId) -> dict[str, int]:
     """How many characters the journal holds of each of Codex's items, by item id."""
     rows = connection.execute(

@@ -182,3 +182,6 @@ CREATE TABLE workers (
     heartbeat_at BIGINT NOT NULL,
     left_at      BIGINT
 );
+
+-- A turn may be asked for without its thread.
+CREATE INDEX operations_by_turn ON operations (turn_id) WHERE turn_id IS NOT NULL;
