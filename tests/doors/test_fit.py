@@ -7,13 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_control_plane_mcp.desk.texts import longest_start
 from codex_control_plane_mcp.doors.mcp.fit import (
     compact,
     cut_report,
     drop_first,
     drop_last,
     fit,
-    longest_start,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -11,6 +11,7 @@ from typing import Any
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.status import STATUS_TOOL
 from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.desk.texts import longest_start
 from codex_control_plane_mcp.desk.views import (
     BRIEF,
     OPTIONAL,
@@ -28,7 +29,6 @@ from codex_control_plane_mcp.doors.mcp.fit import (
     Json,
     compact,
     drop_last,
-    longest_start,
 )
 from codex_control_plane_mcp.doors.mcp.tool import Hints, Shown, Tool
 from codex_control_plane_mcp.errors import InvalidArgument

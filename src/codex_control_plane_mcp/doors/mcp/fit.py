@@ -5,9 +5,10 @@ order that each tool declares, and with a cursor where there is one.
 """
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from codex_control_plane_mcp.desk.texts import longest_start
 
 Json = dict[str, Any]
 #: Shortens a result in place by (about) so many characters, as far as it can.
@@ -100,12 +101,6 @@ def cut_longest_texts(result: Json, excess: int) -> None:
         kept = longest_start(text, max(MIN_TEXT_CHARS, before - excess - 40))
         holder[key] = f"{kept}… [{len(text) - len(kept)} characters cut]"
         excess -= before - len(compact(holder[key]))
-
-
-def longest_start(text: str, limit: int) -> str:
-    """The longest beginning of `text` whose JSON has at most `limit` characters."""
-    end = bisect_right(range(len(text) + 1), limit, key=lambda n: len(compact(text[:n])))
-    return text[: max(0, end - 1)]
 
 
 def _texts(value: Any) -> Iterator[tuple[Any, Any]]:
