@@ -34,6 +34,8 @@ class Settings:
     #: Codex may be sent to these folders, and below them.
     allowed_roots: tuple[Path, ...] = ()
     projects_registry: Path | None = None
+    #: Files of an older history, only read.
+    kb_history_root: Path | None = None
     log_path: Path | None = None
     #: `None`: the installed one is looked for.
     codex_binary: Path | None = None
@@ -272,6 +274,7 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "projects_root": ("CODEX_PROJECTS_ROOT", _real_path),
     "allowed_roots": ("CODEX_ALLOWED_ROOTS", _roots),
     "projects_registry": ("CODEX_PROJECTS_REGISTRY", _path),
+    "kb_history_root": ("CODEX_KB_HISTORY_PROJECTS_ROOT", _real_path),
     "log_path": ("CODEX_CONTROL_PLANE_MCP_LOG", _path),
     "codex_binary": ("CODEX_BINARY_PATH", _path),
     "default_sandbox": ("CODEX_MCP_DEFAULT_SANDBOX", _one_of(*get_args(SandboxMode))),

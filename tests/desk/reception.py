@@ -15,7 +15,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.answering import describe
 from codex_control_plane_mcp.codex.words.questions import NotOurs, read_server_request
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, LiveGoal
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, Library, LiveGoal
 from codex_control_plane_mcp.model.ids import (
     AppServerId,
     Generation,
@@ -79,6 +79,8 @@ class StillRuntime:
     folders: dict[ThreadId, str] = field(default_factory=dict)
     plans: tuple[Sighting, ...] = ()
     goal: LiveGoal | None = None
+    #: What Codex says of its threads, while it can be asked.
+    shelves: Library | None = None
 
     def app_server(self) -> AppServerState:
         return self.state
@@ -97,6 +99,9 @@ class StillRuntime:
 
     async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
         return self.goal
+
+    def library(self) -> Library | None:
+        return self.shelves
 
 
 @dataclass(frozen=True)

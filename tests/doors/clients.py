@@ -24,7 +24,10 @@ from tests.desk.reception import Reception
 EVERYTHING = offered(get_args(ToolSet))
 SCHEMAS = {one["name"]: one["outputSchema"] for one in EVERYTHING.definitions}
 #: What a result may lack though its schema tells of it.
-SOMETIMES = {"idempotent", "progressEvents", "nextAfterSeq", "operation", "readFullVia"}
+SOMETIMES = {
+    *("idempotent", "progressEvents", "nextAfterSeq", "operation", "readFullVia"),
+    *("messages", "markdown"),
+}
 
 
 @asynccontextmanager

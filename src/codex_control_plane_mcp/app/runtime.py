@@ -10,6 +10,7 @@ from codex_control_plane_mcp import errors
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.binary import find_binary
 from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError, ThreadNotFound
+from codex_control_plane_mcp.codex.library import CodexLibrary
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
 from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn
@@ -102,6 +103,10 @@ class Runtime:
             ) from error
         except (CodexError, TimeoutError):
             return None
+
+    def library(self) -> CodexLibrary | None:
+        session = self._workshop.line.present
+        return None if session is None else CodexLibrary(session)
 
 
 def _plans(turn: Turn) -> Iterator[Sighting]:

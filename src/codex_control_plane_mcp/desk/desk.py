@@ -11,8 +11,8 @@ import anyio.to_thread
 
 from codex_control_plane_mcp import paths
 from codex_control_plane_mcp.clock import Clock
-from codex_control_plane_mcp.desk import projects, views
-from codex_control_plane_mcp.desk.health import Scope, look_around
+from codex_control_plane_mcp.desk import chat_lists, chats, projects, turns, views, views_chats
+from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
 from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.projects import Place, Touched
@@ -46,12 +46,13 @@ from codex_control_plane_mcp.desk.wait import (
 )
 from codex_control_plane_mcp.desk.workflows.desk import Workflows
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store import chats as store_chats
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
@@ -99,6 +100,7 @@ class Desk:
         self._limits = limits_of(settings)
         self._threads = threads
         self._repeats = Repeats()
+        self._sources = chats.Sources(book, settings, runtime, self._off_loop)
         self.workflows = Workflows(
             book, settings, clock, runtime, self._limits, self._place, self._off_loop
         )
@@ -225,7 +227,7 @@ class Desk:
     async def projects(self, wanted: Projects) -> views.ProjectList:
         """Where tasks can be sent."""
         known = await self._runtime.codex_projects()
-        touched = await self._touched()
+        touched = [*await self._touched(), *await chat_lists.touched(self._sources)]
         found = await self._off_loop(lambda: projects.catalogue(self._settings, touched, known))
         below = tuple(Path(paths.expand(folder)) for folder in wanted.below)
         chosen = [one for one in found if not below or is_within(one.path, below)]
@@ -249,6 +251,44 @@ class Desk:
         """The folder that is meant where none is named, if there is one."""
         folder = await self._off_loop(lambda: projects.only_folder(self._settings))
         return None if folder is None else str(folder)
+
+    async def project_chats(
+        self, project: str, *, include_archived: bool, limit: int, cursor: str | None
+    ) -> views_chats.ChatList:
+        """The chats of a project."""
+        touched = await self._touched()
+        place = await self._off_loop(
+            lambda: projects.place(self._settings, touched, project=project, cwd=None)
+        )
+        return await chat_lists.of_project(
+            self._sources,
+            place.project_id,
+            include_archived=include_archived,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def active_chats(self, limit: int) -> views_chats.ActiveChats:
+        """Where something is going on."""
+        return await chat_lists.active(self._sources, limit)
+
+    async def chat_status(self, chat_id: ThreadId) -> views_chats.ChatStatus:
+        """How a chat stands."""
+        return await chats.status(self._sources, chat_id)
+
+    async def chat(self, wanted: chats.Wanted) -> views_chats.Chat:
+        """What stands in a chat."""
+        return await chats.read(self._sources, wanted)
+
+    async def turn_status(
+        self, turn_id: TurnId, thread_id: ThreadId | None
+    ) -> views_chats.TurnStatus:
+        """How a turn went."""
+        return await turns.status(self._sources, turn_id, thread_id)
+
+    def app_server(self) -> views_chats.AppServerStatus:
+        """The app-server, as it is known now."""
+        return app_server_status(self._settings, self._runtime)
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
@@ -293,7 +333,7 @@ class Desk:
 
         def look(reading: Reading) -> tuple[Operation | None, Operation | None]:
             newest = operations.newest_in_thread(reading, thread_id)
-            maker = None if newest is None else self._maker_of(newest.cwd)
+            maker = None if newest is None else projects.maker_of(self._settings, newest.cwd)
             return newest, None if maker is None else operations.get(reading, maker)
 
         newest, maker = await self._book.read(look)
@@ -305,14 +345,6 @@ class Desk:
             lambda: projects.allowed_folder(self._settings, "the thread's cwd", origin)
         )
         return Place(newest.cwd, newest.request.project_id)
-
-    def _maker_of(self, cwd: str) -> OperationId | None:
-        """The operation in whose worktree a folder is, if it is in one: the worktree bears its
-        name."""
-        folder, worktrees = Path(cwd), self._settings.worktrees_folder
-        if worktrees not in folder.parents:
-            return None
-        return OperationId(folder.relative_to(worktrees).parts[0])
 
     async def _told_home(self, thread_id: ThreadId) -> Place:
         """Where a thread works as Codex says, which may have to be started for it."""
@@ -349,7 +381,9 @@ class Desk:
 
     async def _touched(self) -> Sequence[Touched]:
         def look(reading: Reading) -> list[Touched]:
-            return [Touched(cwd, at) for _, cwd, at in operations.projects(reading)]
+            return [
+                Touched(one.request.cwd, one.updated_at) for one in store_chats.projects(reading)
+            ]
 
         return await self._book.read(look)
 

@@ -6,6 +6,7 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.projects import NO_ROOTS
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
 from codex_control_plane_mcp.desk.status import found, lines
+from codex_control_plane_mcp.desk.views_chats import AppServerStatus
 from codex_control_plane_mcp.errors import ThreadNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Operation
@@ -63,6 +64,23 @@ async def look_around(
         state_database=_state_database(settings),
         recent_errors=tuple(_error(operation) for operation in books.troubles),
         operation=books.operation,
+    )
+
+
+def app_server_status(settings: Settings, runtime: RuntimeView) -> AppServerStatus:
+    """The app-server by itself, with whatever is wrong with it or with Codex."""
+    app_server, codex = runtime.app_server(), runtime.codex()
+    return AppServerStatus(
+        status=_app_server_status(app_server),
+        pid=app_server.pid,
+        version=app_server.version,
+        transport=app_server.transport,
+        ownership=app_server.ownership if app_server.running else None,
+        started_at=app_server.started_at,
+        active_turns=app_server.active_turns,
+        problem=app_server.problem or codex.problem,
+        codex_binary=None if codex.binary is None else str(codex.binary),
+        codex_home=str(settings.codex_home),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.texts import plain
 from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
-from codex_control_plane_mcp.model.ids import ProjectId
+from codex_control_plane_mcp.model.ids import OperationId, ProjectId
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.settings import Settings
 
@@ -142,6 +142,14 @@ def project_at(settings: Settings, folder: Path) -> Project:
         key=lambda project: len(project.path.parts),
         default=_project(folder, "operations"),
     )
+
+
+def maker_of(settings: Settings, cwd: str) -> OperationId | None:
+    """The operation in whose worktree a folder is, if it is in one: the worktree bears its name."""
+    folder, worktrees = Path(cwd), settings.worktrees_folder
+    if worktrees not in folder.parents:
+        return None
+    return OperationId(folder.relative_to(worktrees).parts[0])
 
 
 def project_id(path: Path) -> ProjectId:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.codex.words.things import Page, Thread, Turn
 from codex_control_plane_mcp.model.ids import ThreadId
+from codex_control_plane_mcp.model.transcript import Leaf
 from codex_control_plane_mcp.model.workflow import Sighting
 
 
@@ -51,6 +53,31 @@ class LiveGoal:
     tokens_used: int
 
 
+class Library(Protocol):
+    """What Codex says of its threads. Every method raises `codex.errors.CodexError`."""
+
+    async def thread(self, thread_id: ThreadId) -> Thread:
+        """Raises ThreadNotFound."""
+        ...
+
+    async def threads(self, *, archived: bool, cursor: str | None) -> Page[Thread]:
+        """Those last worked in first."""
+        ...
+
+    async def loaded(self) -> Sequence[ThreadId]:
+        """Threads in memory: whatever runs is among them."""
+        ...
+
+    async def turns(self, thread_id: ThreadId, cursor: str | None) -> Page[Turn]:
+        """Newest first, each with its question and its answer."""
+        ...
+
+    async def leaf(self, thread_id: ThreadId, anchor: str | None, *, back: bool) -> Leaf:
+        """A part of what stands in a thread, from `anchor` on, or from its beginning, or from its
+        end if read `back`wards."""
+        ...
+
+
 class RuntimeView(Protocol):
     """Facts about the running program."""
 
@@ -78,6 +105,10 @@ class RuntimeView(Protocol):
         """What Codex pursues in a thread; None too when it does not answer at once."""
         ...
 
+    def library(self) -> Library | None:
+        """Whom to ask about threads; `None` while no app-server is at hand. Starts none."""
+        ...
+
 
 class NoRuntime:
     """Nothing runs: for tools that only look into the book, and for tests."""
@@ -98,4 +129,7 @@ class NoRuntime:
         return ()
 
     async def goal_of(self, thread_id: ThreadId) -> LiveGoal | None:
+        return None
+
+    def library(self) -> Library | None:
         return None

@@ -12,7 +12,15 @@ from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.health import Scope
 from codex_control_plane_mcp.doors.mcp import arguments as args
-from codex_control_plane_mcp.doors.mcp import compat, dropin, queue, tasks, threads, workflows
+from codex_control_plane_mcp.doors.mcp import (
+    chats,
+    compat,
+    dropin,
+    queue,
+    tasks,
+    threads,
+    workflows,
+)
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
     Json,
@@ -61,6 +69,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     *workflows.TOOLS,
     _HEALTH,
     *queue.TOOLS,
+    *chats.TOOLS,
     *threads.TOOLS,
     *compat.TOOLS,
     *dropin.TOOLS,
