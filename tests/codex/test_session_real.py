@@ -285,6 +285,11 @@ async def test_what_this_codex_offers_can_be_asked(session: CodexSession, projec
     assert (await session.account()).kind is None
     assert (await session.list_projects()).next_cursor is None
     assert await session.list_hooks((str(project),)) == ()
+    assert await session.count_skills((str(project),)) > 0
+    profiles = (await session.list_permission_profiles()).data
+    assert {":read-only", ":workspace", ":danger-full-access"} <= {one.id for one in profiles}
+    assert (await session.provider_capabilities()).web_search is not None
+    assert (await session.requirements()).sandbox_modes is None
     for verb in verbs.Survey:
         if verb not in (verbs.Survey.ACCOUNT_USAGE, verbs.Survey.RATE_LIMITS):
             assert await session.survey(verb)

@@ -13,9 +13,16 @@ from typing import Any
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.answering import describe
+from codex_control_plane_mcp.codex.inventory import Wanted
 from codex_control_plane_mcp.codex.words.questions import NotOurs, read_server_request
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, Library, LiveGoal
+from codex_control_plane_mcp.desk.runtime import (
+    AppServerState,
+    CodexState,
+    CodexWord,
+    Library,
+    LiveGoal,
+)
 from codex_control_plane_mcp.model.ids import (
     AppServerId,
     Generation,
@@ -81,6 +88,10 @@ class StillRuntime:
     goal: LiveGoal | None = None
     #: What Codex says of its threads, while it can be asked.
     shelves: Library | None = None
+    #: What Codex says of itself once somebody may ask it.
+    word: CodexWord = field(default_factory=CodexWord)
+    #: How it was asked: what, for how long, and whether it might be started.
+    asked: list[tuple[Wanted, float, bool]] = field(default_factory=list)
 
     def app_server(self) -> AppServerState:
         return self.state
@@ -102,6 +113,12 @@ class StillRuntime:
 
     def library(self) -> Library | None:
         return self.shelves
+
+    async def ask_codex(self, wanted: Wanted, seconds: float, *, may_start: bool) -> CodexWord:
+        self.asked.append((wanted, seconds, may_start))
+        if not (may_start or self.state.running):
+            return CodexWord(problem="Codex does not run now")
+        return self.word
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Tells the desk what the rest of the house knows."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import TypeVar
 
@@ -9,13 +10,19 @@ import anyio
 from codex_control_plane_mcp import errors
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.binary import find_binary
-from codex_control_plane_mcp.codex.errors import BinaryNotFound, CodexError, ThreadNotFound
+from codex_control_plane_mcp.codex.errors import (
+    AppServerUnavailable,
+    BinaryNotFound,
+    CodexError,
+    ThreadNotFound,
+)
+from codex_control_plane_mcp.codex.inventory import Inventory, Wanted, take
 from codex_control_plane_mcp.codex.library import CodexLibrary
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
 from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn
 from codex_control_plane_mcp.codex.words.verbs import ListTurns
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, LiveGoal
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, CodexWord, LiveGoal
 from codex_control_plane_mcp.model.ids import ThreadId
 from codex_control_plane_mcp.model.operation import Plan
 from codex_control_plane_mcp.model.workflow import Proposal, Sighting
@@ -31,6 +38,8 @@ ANSWER_SECONDS = 2.0
 TURNS_TO_READ = 5
 #: A caller waits for this one, and Codex may have to be started for it.
 FOLDER_SECONDS = 15.0
+#: Calls are given up this much before the end of the time, so that what has come is brought home.
+HEADWAY = 0.05
 
 
 class Runtime:
@@ -107,6 +116,42 @@ class Runtime:
     def library(self) -> CodexLibrary | None:
         session = self._workshop.line.present
         return None if session is None else CodexLibrary(session)
+
+    async def ask_codex(self, wanted: Wanted, seconds: float, *, may_start: bool) -> CodexWord:
+        end = anyio.current_time() + seconds
+        inventory: Inventory | None = None
+        problem: str | None = f"Codex was not up within {seconds:g} s"
+
+        with anyio.move_on_after(seconds):
+            try:
+                async with self._session(may_start=may_start) as session:
+                    left = end - anyio.current_time()
+                    inventory = await take(session, wanted, left * (1 - HEADWAY))
+                    problem = None
+            except CodexError as error:
+                problem = str(error)
+            # Who starts an app-server judges it first, so mostly that is known by now.
+            if may_start and self._supervisor.known() is None:
+                with suppress(CodexError):
+                    await self._supervisor.judged()
+        judgement = self._supervisor.known()
+        return CodexWord(
+            version=None if judgement is None else judgement.version,
+            methods=None if judgement is None else judgement.language.methods,
+            inventory=inventory,
+            problem=problem,
+        )
+
+    @asynccontextmanager
+    async def _session(self, *, may_start: bool) -> AsyncIterator[CodexSession]:
+        line = self._workshop.line
+        if may_start:
+            async with line.session() as session:
+                yield session
+        elif line.present is None:
+            raise AppServerUnavailable("Codex does not run now")
+        else:
+            yield line.present
 
 
 def _plans(turn: Turn) -> Iterator[Sighting]:

@@ -6,6 +6,7 @@ what we send or in what Codex asks people refuses the version. What is merely no
 not yet, degrades it by name: everything else goes on.
 """
 
+import hashlib
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,25 @@ class Fit:
     degraded: tuple[str, ...] = ()
 
 
-async def fit_of(binary: Path, environ: Mapping[str, str], scratch: Path) -> Fit:
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The calls that a version of Codex takes, as its own schema lists them."""
+
+    count: int
+    #: Of their schema: the same for the same calls with the same arguments.
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What a binary says of its protocol."""
+
+    fit: Fit
+    #: `None`: the schema cannot be read here, which `fit` says too.
+    methods: Methods | None
+
+
+async def language_of(binary: Path, environ: Mapping[str, str], scratch: Path) -> Language:
     """Ask a binary for its schema and compare it with our words.
 
     Raises AppServerUnavailable when it cannot be asked: that says nothing about the version.
@@ -57,7 +76,11 @@ async def fit_of(binary: Path, environ: Mapping[str, str], scratch: Path) -> Fit
         if done.returncode != 0:
             said = done.stdout[-2000:].decode(errors="replace").strip()
             raise _mute(binary, f"exit status {done.returncode}: {said or 'no output'}")
-        return await anyio.to_thread.run_sync(compared, Path(name))
+        return await anyio.to_thread.run_sync(_language, Path(name))
+
+
+def _language(folder: Path) -> Language:
+    return Language(compared(folder), listed(folder))
 
 
 def _mute(binary: Path, why: str) -> AppServerUnavailable:
@@ -72,6 +95,15 @@ def compared(folder: Path) -> Fit:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return Fit((f"its schema cannot be read here ({type(error).__name__}: {error})",))
     return Fit(tuple(comparison.refused), tuple(comparison.degraded))
+
+
+def listed(folder: Path) -> Methods | None:
+    """The calls in the schema in `folder`."""
+    file = folder / "ClientRequest.json"
+    try:
+        return Methods(len(Schema(file).methods()), hashlib.sha256(file.read_bytes()).hexdigest())
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 class _Comparison:

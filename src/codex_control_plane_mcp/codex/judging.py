@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.codex.binary import Stamp, version
-from codex_control_plane_mcp.codex.contract import Fit, fit_of
+from codex_control_plane_mcp.codex.contract import Fit, Language, Methods, language_of
 from codex_control_plane_mcp.paths import replace_file
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,11 @@ class Judgement:
     stamp: Stamp
     #: What the binary says of itself.
     version: str | None
-    fit: Fit
+    language: Language
+
+    @property
+    def fit(self) -> Fit:
+        return self.language.fit
 
     @property
     def refusal(self) -> str | None:
@@ -65,11 +69,11 @@ class Judge:
         if (known := self.known(stamp)) is not None:
             return known
         binary = Path(stamp.path)
-        fit = await fit_of(binary, self._environ, self._folder)
-        judgement = Judgement(stamp, await version(binary), fit)
-        for point in fit.refused:
+        language = await language_of(binary, self._environ, self._folder)
+        judgement = Judgement(stamp, await version(binary), language)
+        for point in judgement.fit.refused:
             logger.warning("Codex %s is refused: %s", judgement.version, point)
-        for point in fit.degraded:
+        for point in judgement.fit.degraded:
             logger.info("Codex %s does without: %s", judgement.version, point)
         self._known[stamp] = judgement
         _write(self._folder / FILE_NAME, list(self._known.values())[-KEPT:])
@@ -88,13 +92,17 @@ def _read(file: Path) -> dict[Stamp, Judgement]:
 
 
 def _judgement(raw: dict[str, object]) -> Judgement:
-    stamp, fit, version_said = raw["stamp"], raw["fit"], raw["version"]
-    if not isinstance(stamp, dict) or not isinstance(fit, dict):
+    stamp, language, version_said = raw["stamp"], raw["language"], raw["version"]
+    if not isinstance(stamp, dict) or not isinstance(language, dict):
         raise TypeError("not a judgement")
+    fit, methods = language["fit"], language["methods"]
     return Judgement(
         Stamp(str(stamp["path"]), int(stamp["size"]), int(stamp["modified_ns"])),
         None if version_said is None else str(version_said),
-        Fit(tuple(map(str, fit["refused"])), tuple(map(str, fit["degraded"]))),
+        Language(
+            Fit(tuple(map(str, fit["refused"])), tuple(map(str, fit["degraded"]))),
+            methods and Methods(int(methods["count"]), str(methods["hash"])),
+        ),
     )
 
 

@@ -356,8 +356,27 @@ class CodexSession:
         """Let hooks run: `Hook.current_hash` by `Hook.key`. Only the user may decide this."""
         await self._call(verbs.TrustHooks(hashes))
 
-    async def list_skills(self, cwds: tuple[str, ...] = ()) -> JsonObject:
-        return await self._object(verbs.ListSkills(cwds), things.as_object)
+    async def count_skills(self, cwds: tuple[str, ...] = ()) -> int:
+        return await self._object(verbs.ListSkills(cwds), things.count_skills)
+
+    async def list_permission_profiles(self) -> things.Page[things.PermissionProfile]:
+        return await self._page(verbs.Survey.PERMISSION_PROFILES, things.read_permission_profile)
+
+    async def provider_capabilities(self) -> things.ProviderCapabilities:
+        return await self._object(
+            verbs.Survey.PROVIDER_CAPABILITIES, things.read_provider_capabilities
+        )
+
+    async def requirements(self) -> things.Requirements:
+        return await self._object(verbs.Survey.CONFIG_REQUIREMENTS, things.read_requirements)
+
+    async def sandbox_readiness(self) -> str:
+        """`ready`, `notConfigured` or `updateRequired`. Means something on Windows only."""
+        return await self._object(verbs.Survey.WINDOWS_SANDBOX, lambda raw: text(raw, "status"))
+
+    async def rate_limits(self) -> tuple[things.RateLimitWindow, ...]:
+        """Needs a ChatGPT login."""
+        return await self._object(verbs.Survey.RATE_LIMITS, things.read_rate_limits)
 
     async def diagnostics(self) -> things.Diagnostics:
         return await self._object(verbs.ReadDiagnostics(), things.read_diagnostics)

@@ -35,7 +35,7 @@ from codex_control_plane_mcp.codex.errors import (
     NotSupported,
     UnfitCodex,
 )
-from codex_control_plane_mcp.codex.judging import Judge
+from codex_control_plane_mcp.codex.judging import Judge, Judgement
 from codex_control_plane_mcp.codex.launch import (
     LOG_NAME,
     Launched,
@@ -584,6 +584,19 @@ class Supervisor:
             fit=self._fit_of(installed),
             passed_over=passed_over,
         )
+
+    async def judged(self) -> Judgement:
+        """The installed Codex, asked for its schema if nobody did yet. Starts no app-server.
+
+        Raises BinaryNotFound, or AppServerUnavailable when it cannot be asked.
+        """
+        self._make_folder()
+        return await self._judge.judged(stamp_of(find_binary(self._binary, self._environ)))
+
+    def known(self) -> Judgement | None:
+        """The installed Codex, as far as it was asked already."""
+        installed = self._installed()
+        return None if installed is None else self._judge.known(installed)
 
     def _fit_of(self, stamp: Stamp | None) -> Fit | None:
         judgement = None if stamp is None else self._judge.known(stamp)

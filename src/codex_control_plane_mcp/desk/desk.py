@@ -11,10 +11,21 @@ import anyio.to_thread
 
 from codex_control_plane_mcp import paths
 from codex_control_plane_mcp.clock import Clock
-from codex_control_plane_mcp.desk import chat_lists, chats, projects, turns, views, views_chats
+from codex_control_plane_mcp.desk import (
+    chat_lists,
+    chats,
+    preflight,
+    projects,
+    turns,
+    views,
+    views_chats,
+    views_inventory,
+)
+from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
 from codex_control_plane_mcp.desk.interrupt import Target, end
+from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.queue import (
     QueueLook,
@@ -45,15 +56,15 @@ from codex_control_plane_mcp.desk.wait import (
     reached,
 )
 from codex_control_plane_mcp.desk.workflows.desk import Workflows
-from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
-from codex_control_plane_mcp.model.policy import is_within
+from codex_control_plane_mcp.model.policy import Sandbox, is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import chats as store_chats
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
 T = TypeVar("T")
@@ -104,6 +115,7 @@ class Desk:
         self.workflows = Workflows(
             book, settings, clock, runtime, self._limits, self._place, self._off_loop
         )
+        self._capabilities = Capabilities(runtime, clock)
 
     @property
     def settings(self) -> Settings:
@@ -292,7 +304,49 @@ class Desk:
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
-        return await look_around(self._book, self._settings, self._limits, self._runtime, scope)
+        shown = await look_around(self._book, self._settings, self._limits, self._runtime, scope)
+        return replace(shown, runtime_capabilities=self._capabilities.last)
+
+    async def capabilities(self, asked: Asked) -> views_inventory.CapabilitiesView:
+        """What Codex offers."""
+        wanted = asked.wanted
+        if wanted.cwd is not None:
+            cwd = wanted.cwd
+            folder = await self._off_loop(
+                lambda: projects.allowed_folder(self._settings, "cwd", cwd)
+            )
+            asked = replace(asked, wanted=replace(wanted, cwd=str(folder)))
+        return await self._capabilities.look(asked)
+
+    async def preflight(self, planned: Planned) -> views_inventory.PreflightView:
+        """Whether a task would run. Raises InvalidArgument where no folder is named at all."""
+        wanted = preflight.course(planned, self._settings)
+        place, checks = await self._folder_checks(planned, wanted.sandbox)
+        word = await self._runtime.ask_codex(preflight.ASKED, preflight.ASK_SECONDS, may_start=True)
+        checks += preflight.codex_checks(self._runtime.codex(), word, wanted)
+        now = self._clock.now()
+        active = await self._book.read(queue.active_jobs)
+        checks.append(preflight.queue_check(active, self._limits, place, wanted.sandbox, now))
+        probed = None
+        would_run = all(one.status != "failed" for one in checks)
+        if planned.live_probe and would_run and place is not None:
+            probed = await preflight.probe(
+                self._book, self.submit, self.status, place, wanted.model, now
+            )
+            checks.append(preflight.probe_check(probed))
+        return preflight.verdict(place, wanted, checks, probed)
+
+    async def _folder_checks(
+        self, planned: Planned, sandbox: Sandbox
+    ) -> tuple[Place | None, list[views_inventory.Check]]:
+        if planned.project is None and planned.cwd is None:
+            raise InvalidArgument("say where it would work: project_id or cwd", field="cwd")
+        try:
+            place = await self._named(planned.project, planned.cwd)
+        except (InvalidArgument, ProjectNotFound) as error:
+            return None, list(preflight.folder_checks(error, None, sandbox))
+        disk = await self._off_loop(lambda: preflight.on_disk(place.cwd))
+        return place, list(preflight.folder_checks(place, disk, sandbox))
 
     async def _prepared(self, task: Task) -> Submission:
         """The task with everything decided, and what it works with looked at."""
@@ -316,7 +370,7 @@ class Desk:
             )
         if known is not None and not task.project and task.cwd in (None, known.cwd):
             return known
-        named = await self._off_loop_place(task) if task.project or task.cwd else None
+        named = await self._named(task.project, task.cwd) if task.project or task.cwd else None
         if known_by is None:
             return named or projects.place(self._settings, [], project=None, cwd=None)
         home = known or named or await self._told_home(ThreadId(known_by))
@@ -373,10 +427,10 @@ class Desk:
             for name in ("sandbox", "approval_policy", "model", "effort")
         }
 
-    async def _off_loop_place(self, task: Task) -> Place:
-        touched = await self._touched() if task.project else ()
+    async def _named(self, project: str | None, cwd: str | None) -> Place:
+        touched = await self._touched() if project else ()
         return await self._off_loop(
-            lambda: projects.place(self._settings, touched, project=task.project, cwd=task.cwd)
+            lambda: projects.place(self._settings, touched, project=project, cwd=cwd)
         )
 
     async def _touched(self) -> Sequence[Touched]:

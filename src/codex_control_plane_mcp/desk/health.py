@@ -51,7 +51,7 @@ async def look_around(
         active_work=views.ActiveWork(books.active, books.pending_interactions, books.queued),
         queue=views.QueueHealth(books.queued, books.active, limits.everywhere),
         app_server=views.AppServerHealth(
-            status=_app_server_status(app_server),
+            status=standing_of(app_server),
             pid=app_server.pid,
             version=app_server.version,
             transport=app_server.transport,
@@ -71,7 +71,7 @@ def app_server_status(settings: Settings, runtime: RuntimeView) -> AppServerStat
     """The app-server by itself, with whatever is wrong with it or with Codex."""
     app_server, codex = runtime.app_server(), runtime.codex()
     return AppServerStatus(
-        status=_app_server_status(app_server),
+        status=standing_of(app_server),
         pid=app_server.pid,
         version=app_server.version,
         transport=app_server.transport,
@@ -128,7 +128,8 @@ def _overall(problems: list[views.Problem]) -> str:
     return next((one for one in ("broken", "degraded") if one in severities), "healthy")
 
 
-def _app_server_status(app_server: AppServerState) -> str:
+def standing_of(app_server: AppServerState) -> str:
+    """What an app-server's status is called: running, not_started or unavailable."""
     if app_server.running:
         return "running"
     return "not_started" if app_server.problem is None else "unavailable"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.codex.contract import Methods
+from codex_control_plane_mcp.codex.inventory import Inventory, Wanted
 from codex_control_plane_mcp.codex.words.things import Page, Thread, Turn
 from codex_control_plane_mcp.model.ids import ThreadId
 from codex_control_plane_mcp.model.transcript import Leaf
@@ -78,6 +80,19 @@ class Library(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CodexWord:
+    """What Codex said when it was asked what it offers."""
+
+    #: Of the installed binary, which may be another than the one that runs.
+    version: str | None = None
+    methods: Methods | None = None
+    #: `None`: it was not asked, or did not answer at all.
+    inventory: Inventory | None = None
+    #: Why not.
+    problem: str | None = None
+
+
 class RuntimeView(Protocol):
     """Facts about the running program."""
 
@@ -107,6 +122,10 @@ class RuntimeView(Protocol):
 
     def library(self) -> Library | None:
         """Whom to ask about threads; `None` while no app-server is at hand. Starts none."""
+
+    async def ask_codex(self, wanted: Wanted, seconds: float, *, may_start: bool) -> CodexWord:
+        """What Codex offers, within `seconds` whatever it does. Only with `may_start` is an
+        app-server started for it, or a binary asked for its schema."""
         ...
 
 
@@ -133,3 +152,6 @@ class NoRuntime:
 
     def library(self) -> Library | None:
         return None
+
+    async def ask_codex(self, wanted: Wanted, seconds: float, *, may_start: bool) -> CodexWord:
+        return CodexWord(problem="nothing runs here")

@@ -410,6 +410,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilitiesBrief:
+    """What Codex offered when it was last asked, in short."""
+
+    status: str
+    generated_at: Moment
+    model_count: int | None
+    sandbox_readiness: str | None
+    logged_in: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class HealthView:
     overall_status: str
     problems: tuple[Problem, ...]
@@ -421,3 +432,4 @@ class HealthView:
     state_database: StateDatabase = field(metadata=TACIT)
     recent_errors: tuple[RecentError, ...]
     operation: OperationLine | None = field(default=None, metadata=OPTIONAL)
+    runtime_capabilities: CapabilitiesBrief | None = field(default=None, metadata=WHERE_IT_APPLIES)

@@ -606,6 +606,101 @@ def read_hooks(raw: JsonObject) -> tuple[Hook, ...]:
     return tuple(hooks.values())
 
 
+def count_skills(raw: JsonObject) -> int:
+    """How many skills may be used, in the folders that were asked about."""
+    return len(
+        {
+            text(skill, "path")
+            for entry in objects(raw, "data")
+            for skill in objects(entry, "skills")
+            if flag(skill, "enabled")
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionProfile:
+    """A named set of permissions; `:read-only`, `:workspace` and `:danger-full-access` are
+    Codex's own."""
+
+    id: str
+    description: str | None
+    #: Whether whoever administers this machine lets it be chosen.
+    allowed: bool
+
+
+def read_permission_profile(raw: JsonObject) -> PermissionProfile:
+    return PermissionProfile(
+        text(raw, "id"), maybe_text(raw, "description"), raw.get("allowed") is not False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCapabilities:
+    """What the model provider can do; `None`: this Codex does not say."""
+
+    web_search: bool | None
+    image_generation: bool | None
+    namespace_tools: bool | None
+
+
+def read_provider_capabilities(raw: JsonObject) -> ProviderCapabilities:
+    return ProviderCapabilities(
+        _maybe_flag(raw, "webSearch"),
+        _maybe_flag(raw, "imageGeneration"),
+        _maybe_flag(raw, "namespaceTools"),
+    )
+
+
+def _maybe_flag(raw: JsonObject, key: str) -> bool | None:
+    value = raw.get(key)
+    return value if isinstance(value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitWindow:
+    #: `primary` or `secondary`.
+    name: str
+    used_percent: int
+    window_minutes: int | None
+    #: Seconds since 1970.
+    resets_at: int | None
+
+
+def read_rate_limits(raw: JsonObject) -> tuple[RateLimitWindow, ...]:
+    """How much of each window is used up. Balances and credits are passed over."""
+    limits = needed(raw, "rateLimits")
+    return tuple(
+        RateLimitWindow(
+            name,
+            whole(window, "usedPercent") or 0,
+            whole(window, "windowDurationMins"),
+            whole(window, "resetsAt"),
+        )
+        for name in ("primary", "secondary")
+        if (window := inner(limits, name))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What whoever administers this machine allows; `None`: everything."""
+
+    sandbox_modes: tuple[str, ...] | None
+    approval_policies: tuple[str, ...] | None
+
+
+def read_requirements(raw: JsonObject) -> Requirements:
+    stated = inner(raw, "requirements")
+    return Requirements(
+        _allowed(stated, "allowedSandboxModes"), _allowed(stated, "allowedApprovalPolicies")
+    )
+
+
+def _allowed(stated: JsonObject, key: str) -> tuple[str, ...] | None:
+    return texts(stated, key) if isinstance(stated.get(key), list) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
     pid: int | None
