@@ -218,3 +218,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_settings_and_model_know_the_same_policies() -> None:
     assert set(get_args(SandboxMode)) == {one.value for one in Sandbox}
     assert set(get_args(ApprovalPolicyName)) == {one.value for one in ApprovalPolicy}
+
+
+@pytest.mark.parametrize(
+    ("stated", "meant"), [("true", True), ("1", True), ("Off", False), ("0", False)]
+)
+def test_a_switch_is_on_or_off(stated: str, meant: bool) -> None:
+    assert load({"DEEPSEEK_SUMMARY_ENABLED": stated}).deepseek_summary_enabled is meant
+
+
+def test_a_switch_is_nothing_else(tmp_path: Path) -> None:
+    assert from_file(tmp_path, deepseek_summary_enabled=True).deepseek_summary_enabled is True
+    with pytest.raises(InvalidArgument, match="DEEPSEEK_SUMMARY_ENABLED must be true or false"):
+        load({"DEEPSEEK_SUMMARY_ENABLED": "perhaps"})
+
+
+def test_the_file_with_the_key_is_not_looked_for_in_the_working_folder() -> None:
+    with pytest.raises(InvalidArgument, match="DEEPSEEK_ENV_PATH must be an absolute path"):
+        load({"DEEPSEEK_ENV_PATH": ".env"})

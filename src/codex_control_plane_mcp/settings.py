@@ -61,6 +61,10 @@ class Settings:
     idle_exit_seconds: float = 600.0
     #: The tools that clients are offered; those of the worker count, whatever a pipe was given.
     toolsets: tuple[ToolSet, ...] = ("core", "read", "lifecycle", "compat")
+    #: Whether long chats may be sent elsewhere to be summed up; see `desk.summary`.
+    deepseek_summary_enabled: bool = False
+    #: Where the key and the URL for that are, if not in the environment.
+    deepseek_env_path: Path | None = None
     #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -192,6 +196,26 @@ def _path(value: object) -> Path:
     return Path(paths.expand(_text(value))).absolute()
 
 
+def _absolute_path(value: object) -> Path:
+    """A file that must not depend on the folder that a process happens to start in."""
+    path = Path(paths.expand(_text(value)))
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _switch(value: object) -> bool:
+    match value:
+        case bool():
+            return value
+        case str() if value.lower() in ("1", "true", "yes", "on"):
+            return True
+        case str() if value.lower() in ("0", "false", "no", "off"):
+            return False
+        case _:
+            raise ValueError("must be true or false")
+
+
 def _real_path(value: object) -> Path:
     return Path(paths.canonical(_text(value)))
 
@@ -304,6 +328,8 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "app_server": ("CODEX_MCP_APP_SERVER", _one_of(*get_args(AppServerMode))),
     "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
     "toolsets": ("CODEX_MCP_TOOLSETS", _some_of(*get_args(ToolSet))),
+    "deepseek_summary_enabled": ("DEEPSEEK_SUMMARY_ENABLED", _switch),
+    "deepseek_env_path": ("DEEPSEEK_ENV_PATH", _absolute_path),
 }
 
 
