@@ -20,6 +20,7 @@ from codex_control_plane_mcp.clock import SystemClock
 from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.supervisor import Supervisor, may_be_alive
 from codex_control_plane_mcp.desk.desk import Desk, limits_of
+from codex_control_plane_mcp.desk.summary import configured
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.settings import Settings
@@ -77,7 +78,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             lambda id_: not may_be_alive(id_),
         )
         workshop.line.connect_to = supervisor.connect_to
-        desk = Desk(book, settings, clock, Runtime(settings, supervisor, workshop))
+        desk = Desk(
+            book,
+            settings,
+            clock,
+            Runtime(settings, supervisor, workshop),
+            summaries=configured(settings, os.environ),
+        )
         with beating(book, generation, lambda: bool(workshop.active)):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(workshop.run)

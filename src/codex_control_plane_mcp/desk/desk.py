@@ -33,6 +33,7 @@ from codex_control_plane_mcp.desk.queue import (
     queue_status,
     worker_status,
 )
+from codex_control_plane_mcp.desk.recent import OperationPage, ThreadView, recent, thread
 from codex_control_plane_mcp.desk.repeats import Repeats
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import Look, look, view
@@ -45,6 +46,7 @@ from codex_control_plane_mcp.desk.submit import (
     look_at_inputs,
     submission,
 )
+from codex_control_plane_mcp.desk.summary import Summaries
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
 from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
@@ -103,6 +105,7 @@ class Desk:
         runtime: RuntimeView,
         *,
         threads: bool = True,
+        summaries: Summaries | None = None,
     ) -> None:
         self._book = book
         self._settings = settings
@@ -116,6 +119,7 @@ class Desk:
             book, settings, clock, runtime, self._limits, self._place, self._off_loop
         )
         self._capabilities = Capabilities(runtime, clock)
+        self._summaries = summaries or Summaries()
 
     @property
     def settings(self) -> Settings:
@@ -235,6 +239,15 @@ class Desk:
     async def worker_status(self, wanted: WorkerLook) -> WorkersView:
         """Who works, and who has."""
         return await self._book.read(lambda reading: worker_status(reading, wanted))
+
+    async def recent(self, cursor: str | None) -> OperationPage:
+        """The operations that were submitted last."""
+        return await recent(self._book, cursor)
+
+    async def thread(self, thread_id: str, cursor: str | None) -> ThreadView:
+        """A thread, as our own book knows it."""
+        check_thread(thread_id)
+        return await thread(self._book, self._summaries, ThreadId(thread_id), cursor)
 
     async def projects(self, wanted: Projects) -> views.ProjectList:
         """Where tasks can be sent."""

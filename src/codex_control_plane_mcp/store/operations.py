@@ -495,3 +495,23 @@ def _intent(row: _Row) -> Intent | None:
 
 def _dumped(value: Worktree | Policy | TokenUsage | GoalProgress | None) -> str | None:
     return None if value is None else json.dumps(asdict(value), separators=(",", ":"))
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+
+def newest(
+    connection: Connection,
+    limit: int,
+    *,
+    before: OperationId | None = None,
+    thread_id: ThreadId | None = None,
+) -> list[Operation]:
+    """The operations (of one thread, or all) that were submitted last, or last before another:
+    newest first. Their ids sort by that time."""
+    query = _SELECT.order_by(_COLUMNS.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(_COLUMNS.id < before)
+    if thread_id is not None:
+        query = query.where(_COLUMNS.thread_id == thread_id)
+    return [_operation(row) for row in connection.execute(query)]

@@ -24,11 +24,13 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.instructions import instructions
+from codex_control_plane_mcp.doors.mcp.presentable import presentable
+from codex_control_plane_mcp.doors.mcp.prompts import get_prompt, list_prompts
+from codex_control_plane_mcp.doors.mcp.resources import Resources
 from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.doors.mcp.tool import Shown
 from codex_control_plane_mcp.doors.mcp.tools import SERVER_NAME, offered
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
-from codex_control_plane_mcp.redact import redact_json
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +55,18 @@ def make_server(desk: Desk) -> Server[Any]:
             is_error=not result["ok"],
         )
 
+    resources = Resources(desk)
     server: Server[Any] = Server(
         SERVER_NAME,
         version=__version__,
         instructions=instructions(toolsets),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=resources.list,
+        on_list_resource_templates=resources.list_templates,
+        on_read_resource=resources.read,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
     )
     server.middleware.clear()  # tracing that nobody collects costs a span for every message
     return server
@@ -76,7 +84,7 @@ async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) 
     result: Json = {"ok": True}
     for view in shown.views:
         result |= as_json(view)
-    return fit(_presentable(result), shown.rules)
+    return fit(presentable(result), shown.rules)
 
 
 async def _call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Shown:
@@ -91,26 +99,7 @@ def _failed(error: ControlPlaneError) -> Json:
         "details": dict(error.details),
         "retryable": error.retryable,
     }
-    return fit(_presentable({"ok": False, "error": said}), ())
-
-
-def _presentable(result: Json) -> Json:
-    """Without secrets, and in valid Unicode: Codex may report half a character."""
-    shown = _whole_characters(redact_json(result))
-    assert isinstance(shown, dict)  # noqa: S101  # an object stays an object
-    return shown
-
-
-def _whole_characters(value: object) -> object:
-    match value:
-        case str():
-            return value if value.isascii() else value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_whole_characters(key): _whole_characters(one) for key, one in value.items()}
-        case list():
-            return [_whole_characters(one) for one in value]
-        case _:
-            return value
+    return fit(presentable({"ok": False, "error": said}), ())
 
 
 def _caller(context: ServerRequestContext[Any]) -> str:
