@@ -13,6 +13,7 @@ from mcp.types import PaginatedRequestParams, TextContent, TextResourceContents
 
 from codex_control_plane_mcp.desk.recent import PAGE
 from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
+from codex_control_plane_mcp.store.retention import prune
 from tests.desk.reception import Reception
 from tests.desk.test_status import running, submitted
 from tests.doors.clients import client_of
@@ -135,6 +136,25 @@ async def test_events_are_read_by_their_numbers(at: Reception, session: ClientSe
     assert seen == list(range(1, latest + 1))
     beyond = await read_json(session, f"codex://operation/{operation_id}/events?after_seq=999")
     assert (beyond["progressEvents"], beyond.get("next")) == ([], None)
+
+
+async def test_events_that_were_removed_are_said_to_be_gone(
+    at: Reception, session: ClientSession
+) -> None:
+    operation_id = await running(at)
+    await at.workshop.note(operation_id, *("x" * 100 for _ in range(9)))
+    await at.workshop.complete(operation_id, "done")
+    uri = f"codex://operation/{operation_id}/events"
+    latest = (await read_json(session, uri))["latestSeq"]
+    prune(at.book, older_than=None, keep_bytes=0)
+
+    for after_seq in (0, latest - 2):
+        found = await read_json(session, f"{uri}?after_seq={after_seq}")
+        (gap,) = found["progressEvents"]
+        assert (gap["seq"], gap["category"]) == (latest, "gap")
+        assert gap["text"] == f"Entries 1 to {latest} were removed."
+        assert (found["nextAfterSeq"], found.get("next")) == (latest, None)
+    assert await read(session, f"codex://operation/{operation_id}/report") == "done"
 
 
 async def test_a_thread_shows_its_tasks_newest_first_and_a_summary(

@@ -139,6 +139,32 @@ def print_config(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def prune(
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Remove entries older than this: 12h, 30d, 8w."),
+    ] = None,
+    keep_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Keep so much, the newest: 500k, 200M, 1G."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old progress entries of tasks that have ended.
+
+    Tasks, reports, ends and ids are kept, and a task says which of its entries are gone. May be
+    run while the worker works.
+
+    Exit codes: 0 done, 2 the command or a setting is wrong, or the state cannot be written.
+    """
+    from codex_control_plane_mcp.doors.cli.prune import Asked, run
+
+    raise typer.Exit(run(state_db, Asked(older_than, keep_size, dry_run), as_json=as_json))
+
+
+@app.command()
 def selftest(
     chaos: Annotated[
         bool,
