@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ack, connect, dispatch, growth, guard, idle, load, queue, status, wake
+from benchmarks import ack, connect, dispatch, growth, guard, idle, load, queue, scale, status, wake
 from benchmarks.figures import Figure, Spread, ratio
 from benchmarks.installation import Installation, install
 from benchmarks.stage import Rounds
@@ -39,6 +39,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "load": load.measure,
     "idle": idle.measure,
     "growth": growth.measure,
+    "scale": scale.measure,
 }
 
 

@@ -112,15 +112,3 @@ def test_the_unfinished_are_those_that_have_not_ended(desk: Desk) -> None:
     assert [one.status for one in everywhere] == [Status.QUEUED] * 2
     here = desk.read(lambda c: chats.unfinished_in_thread(c, ThreadId("a")))
     assert [one.id for one in here] == [first.id]
-
-
-def test_every_project_is_known_by_its_newest_operation(desk: Desk) -> None:
-    assert desk.read(chats.projects) == []
-    newest = {
-        project: done(desk, f"in {project}", project).id
-        for project in ("house", "garden", "house", "attic", "garden")
-    }
-
-    found = desk.read(chats.projects)
-
-    assert {one.request.project_id: one.id for one in found} == newest

@@ -405,3 +405,19 @@ def test_the_turn_and_the_intent_of_each_attempt_are_on_record(desk: Desk) -> No
     accepted = desk.record(second, TurnAccepted(TurnId("turn-7"), "found in the thread"))
     assert desk.get(operation.id).turn_id == accepted.turn_id == TurnId("turn-7")
     assert "found in the thread" in desk.journal(operation.id)[-1]
+
+
+def test_operations_are_listed_page_by_page_those_submitted_last_first(desk: Desk) -> None:
+    ids = []
+    for number in range(5):
+        desk.clock.move(1)
+        ids.append(desk.submit(desk.submission(thread=f"t-{number % 2}")).id)
+
+    def page(**more: object) -> list[OperationId]:
+        found = desk.read(lambda c: operations.newest(c, 2, **more))  # type: ignore[arg-type]
+        return [one.id for one in found]
+
+    assert page() == [ids[4], ids[3]]
+    assert page(before=ids[3]) == [ids[2], ids[1]]
+    assert page(thread_id=ThreadId("t-0")) == [ids[4], ids[2]]
+    assert page(thread_id=ThreadId("t-0"), before=ids[2]) == [ids[0]]

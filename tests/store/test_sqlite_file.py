@@ -213,15 +213,19 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: journal.chronicle(c, ONE, (Category.ASSISTANT,)),
         "PRIMARY KEY (operation_id=?)",
     ),
-    "every project, step by step": (
-        chats.projects,
-        "SEARCH project USING COVERING INDEX operations_by_project (project_id>?)",
+    "the projects": (operations.projects, "INDEX operations_by_project (project_id>?)"),
+    "the newest troubles": (
+        lambda c: operations.recent_troubles(c, 5),
+        "USING INDEX operations_in_trouble",
     ),
-    "the newest of a project": (
-        chats.projects,
-        "SEARCH operations USING INDEX operations_by_project (project_id=?)",
+    "a page of the operations": (
+        lambda c: operations.newest(c, 10, before=ONE),
+        "autoindex_operations_1 (id<?)",
     ),
-    "the projects": (operations.projects, "SCAN operations USING INDEX operations_newest"),
+    "a page of a thread's": (
+        lambda c: operations.newest(c, 10, before=ONE, thread_id=ThreadId("t")),
+        "INDEX operations_by_thread (thread_id=?)",
+    ),
     "the journal behind a mark": (
         lambda c: journal.after(c, ONE, 5, 10),
         "PRIMARY KEY (operation_id=? AND seq>?)",

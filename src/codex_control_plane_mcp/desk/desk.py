@@ -65,7 +65,6 @@ from codex_control_plane_mcp.model.policy import Sandbox, is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import chats as store_chats
 from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
@@ -448,9 +447,7 @@ class Desk:
 
     async def _touched(self) -> Sequence[Touched]:
         def look(reading: Reading) -> list[Touched]:
-            return [
-                Touched(one.request.cwd, one.updated_at) for one in store_chats.projects(reading)
-            ]
+            return [Touched(cwd, at) for _, cwd, at in operations.projects(reading)]
 
         return await self._book.read(look)
 

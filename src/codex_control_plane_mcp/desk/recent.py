@@ -15,7 +15,7 @@ from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Book, Reading
 
-PAGE = 20
+PAGE = 10
 TITLE_CHARS = 80
 #: The operations that a thread's summary is made of: what came before is long past.
 SUMMED_UP = 50

@@ -6,7 +6,7 @@ However many operations there are, only those are read that are shown.
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, literal_column, select, tuple_
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId, ProjectId, ThreadId, TurnId
@@ -69,11 +69,6 @@ def unfinished_in_thread(connection: Connection, thread_id: ThreadId) -> list[Op
 def latest_plan(connection: Connection, thread_id: ThreadId) -> Operation | None:
     """The operation that last came to a plan in a thread."""
     return _one(connection, _LATEST_PLAN, {"thread": thread_id})
-
-
-def projects(connection: Connection) -> list[Operation]:
-    """The newest operation of every project that had one."""
-    return operations.many(connection, list(connection.scalars(_PROJECTS)))
 
 
 def is_archived(connection: Connection, thread_id: ThreadId) -> bool:
@@ -188,21 +183,3 @@ _THREADS = (
     .order_by(_COLUMNS.created_at.desc(), _COLUMNS.id.desc())
     .limit(bindparam("most"))
 )
-
-# From one project to the next by the index: so many steps as there are projects.
-_PROJECT = table.alias("project")
-_STEPS = select(func.min(_COLUMNS.project_id).label("id")).cte("steps", recursive=True)
-_STEPS = _STEPS.union_all(
-    select(
-        select(func.min(_PROJECT.c.project_id))
-        .where(_PROJECT.c.project_id > _STEPS.c.id)
-        .scalar_subquery()
-    ).where(_STEPS.c.id.is_not(None))
-)
-_PROJECTS = select(
-    select(_COLUMNS.id)
-    .where(_COLUMNS.project_id == _STEPS.c.id)
-    .order_by(_COLUMNS.created_at.desc())
-    .limit(1)
-    .scalar_subquery()
-).where(_STEPS.c.id.is_not(None))

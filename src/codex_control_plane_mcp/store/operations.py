@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -336,16 +337,10 @@ def recent_troubles(connection: Connection, limit: int) -> list[Operation]:
 
 
 def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
-    """Every project that had an operation: id, folder, when it was last touched."""
-    newest = (
-        select(operations.c.project_id, operations.c.cwd, operations.c.updated_at)
-        .order_by(operations.c.updated_at.desc())
-        .limit(1000)
-    )
-    found: dict[str, tuple[ProjectId, str, Moment]] = {}
-    for row in connection.execute(newest):
-        found.setdefault(row.project_id, (row.project_id, row.cwd, row.updated_at))
-    return list(found.values())
+    """Every project that had an operation: id, and of the one that was submitted last the folder
+    and when it was last touched; newest first."""
+    rows = connection.execute(_PROJECTS)
+    return [(row.project_id, row.cwd, row.updated_at) for row in rows]
 
 
 def _one(connection: Connection, query: Select[Any], key: str) -> Operation | None:
@@ -398,6 +393,23 @@ _BY_TURN = (
 )
 _MARKS = select(_COLUMNS.id, _COLUMNS.status, _COLUMNS.last_seq, _COLUMNS.status_seq).where(
     _AMONG_IDS
+)
+
+#: From one project to the next along the index: the number of operations does not matter.
+_PROJECTS = text(
+    """WITH RECURSIVE known (project_id) AS (
+        SELECT min(project_id) FROM operations
+        UNION ALL
+        SELECT (SELECT min(project_id) FROM operations WHERE project_id > known.project_id)
+        FROM known WHERE known.project_id IS NOT NULL
+    )
+    SELECT last.project_id, last.cwd, last.updated_at
+    FROM known JOIN operations AS last ON last.id = (
+        SELECT id FROM operations WHERE project_id = known.project_id
+        ORDER BY created_at DESC LIMIT 1
+    )
+    ORDER BY last.updated_at DESC
+    """
 )
 
 _STATUSES = {status.value: status for status in Status}

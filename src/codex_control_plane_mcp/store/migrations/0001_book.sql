@@ -83,7 +83,7 @@ CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
 CREATE INDEX operations_by_project ON operations (project_id, created_at);
 CREATE INDEX operations_by_workflow ON operations (workflow_id, created_at)
     WHERE workflow_id IS NOT NULL;
-CREATE INDEX operations_newest ON operations (updated_at);
+CREATE INDEX operations_in_trouble ON operations (updated_at) WHERE trouble_code IS NOT NULL;
 
 CREATE TABLE journal (
     operation_id TEXT NOT NULL REFERENCES operations (id),
