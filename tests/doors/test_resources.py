@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from mcp.types import PaginatedRequestParams, TextContent, TextResourceContents
 
 from codex_control_plane_mcp.desk.recent import PAGE
 from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
+from codex_control_plane_mcp.doors.mcp.tools import TOOLS
 from codex_control_plane_mcp.store.retention import prune
 from tests.desk.reception import Reception
 from tests.desk.test_status import running, submitted
@@ -236,3 +238,15 @@ async def test_a_prompt_that_cannot_be_made_says_why(session: ClientSession) -> 
         with pytest.raises(MCPError, match=said) as caught:
             await session.get_prompt(name, arguments)
         assert caught.value.code == -32602
+
+
+async def test_every_tool_that_a_prompt_names_is_there(session: ClientSession) -> None:
+    texts = [
+        await prompted(session, "delegate", task="x"),
+        await prompted(session, "review"),
+        await prompted(session, "status"),
+        await prompted(session, "status", operation_id="op_1"),
+    ]
+    named = set(re.findall(r"codex_\w+", " ".join(texts)))
+    assert len(named) > 6
+    assert named <= {tool.name for tool in TOOLS}
