@@ -70,6 +70,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
             "operations",
             "workflows",
             "workers",
+            "hook_history",
         ):
             sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
     return url

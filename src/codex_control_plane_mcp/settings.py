@@ -15,6 +15,7 @@ from typing import Final, Literal, get_args
 
 from codex_control_plane_mcp import paths
 from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.journal_hook import spool_of
 
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
@@ -57,6 +58,10 @@ class Settings:
     max_active_write_turns_per_project: int = 1
     #: `auto`: Codex's shared app-server where one answers, else one of our own.
     app_server: AppServerMode = "auto"
+    #: Whether what Codex's hooks told is taken into the book, or thrown away.
+    hook_history_enabled: bool = True
+    #: Longer texts of the hooks are cut.
+    hook_history_max_text_chars: int = 20_000
     #: The worker leaves when nobody was connected and nothing was unfinished for this long.
     idle_exit_seconds: float = 600.0
     #: The tools that clients are offered; those of the worker count, whatever a pipe was given.
@@ -77,6 +82,11 @@ class Settings:
     def worktrees_folder(self) -> Path:
         """Where the git worktrees are kept that operations asked for."""
         return self.state_db.with_name(f"{self.state_db.name}.worktrees")
+
+    @property
+    def hook_spool(self) -> Path:
+        """Where Codex's hooks leave what they were told."""
+        return Path(spool_of(str(self.state_db)))
 
     @property
     def worker_log(self) -> Path:
@@ -261,6 +271,15 @@ def _count(value: object) -> int:
     return int(number)
 
 
+def _switch(value: object) -> bool:
+    said = str(value).strip().lower()
+    if said in ("true", "1", "yes", "on"):
+        return True
+    if said in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("must be true or false")
+
+
 def _just_one(value: object) -> int:
     if _number(value) != 1:
         raise ValueError("can only be 1: Codex takes one turn at a time in a thread")
@@ -326,6 +345,8 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
         _count,
     ),
     "app_server": ("CODEX_MCP_APP_SERVER", _one_of(*get_args(AppServerMode))),
+    "hook_history_enabled": ("CODEX_MCP_HOOK_HISTORY_ENABLED", _switch),
+    "hook_history_max_text_chars": ("CODEX_MCP_HOOK_HISTORY_MAX_TEXT_CHARS", _count),
     "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
     "toolsets": ("CODEX_MCP_TOOLSETS", _some_of(*get_args(ToolSet))),
     "deepseek_summary_enabled": ("DEEPSEEK_SUMMARY_ENABLED", _switch),

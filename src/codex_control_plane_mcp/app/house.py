@@ -26,6 +26,7 @@ from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
+from codex_control_plane_mcp.work.hook_history import HookHistory
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
 logger = logging.getLogger(__name__)
@@ -85,10 +86,17 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             Runtime(settings, supervisor, workshop),
             summaries=configured(settings, os.environ),
         )
+        hooks = HookHistory(
+            book,
+            settings.hook_spool,
+            settings.hook_history_max_text_chars,
+            enabled=settings.hook_history_enabled,
+        )
         with beating(book, generation, lambda: bool(workshop.active)):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(workshop.run)
                 tasks.start_soon(see_off, book, workshop, supervisor)
+                tasks.start_soon(hooks.run)
                 try:
                     yield House(workshop, desk)
                 finally:

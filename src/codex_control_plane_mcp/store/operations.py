@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     insert,
     literal_column,
+    or_,
     select,
     text,
     update,
@@ -54,6 +55,7 @@ from codex_control_plane_mcp.model.operation import (
     sentence,
 )
 from codex_control_plane_mcp.model.request import (
+    OperationType,
     Submission,
     TurnOptions,
     options_of,
@@ -527,3 +529,23 @@ def newest(
     if thread_id is not None:
         query = query.where(_COLUMNS.thread_id == thread_id)
     return [_operation(row) for row in connection.execute(query)]
+
+
+# --- For what Codex's hooks tell -------------------------------------------------------------
+
+
+def maybe_of_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> list[Operation]:
+    """Operations that have to do with a turn, or may: whose own is not known, or not the only one,
+    for a review runs in a child of its turn, and a goal in one turn after the other."""
+    rows = connection.execute(_MAYBE_OF_TURN, {"thread": thread_id, "turn": turn_id})
+    return [_operation(row) for row in rows]
+
+
+_MAYBE_OF_TURN = _SELECT.where(
+    _COLUMNS.thread_id == bindparam("thread"),
+    or_(
+        _COLUMNS.turn_id == bindparam("turn"),
+        _COLUMNS.turn_id.is_(None),
+        _COLUMNS.type.in_([OperationType.REVIEW.value, OperationType.EXECUTE_PLAN.value]),
+    ),
+)

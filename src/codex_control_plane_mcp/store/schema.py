@@ -134,6 +134,20 @@ workers = Table(
     Column("left_at", BigInteger),
 )
 
+hook_history = Table(
+    "hook_history",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("thread_id", Text, nullable=False),
+    Column("turn_id", Text),
+    Column("cwd", Text, nullable=False),
+    Column("model", Text),
+    Column("text", Text, nullable=False),
+)
+
 edition = Table(
     "edition",
     metadata,

@@ -185,3 +185,20 @@ CREATE TABLE workers (
 
 -- A turn may be asked for without its thread.
 CREATE INDEX operations_by_turn ON operations (turn_id) WHERE turn_id IS NOT NULL;
+
+-- What Codex's hooks told of turns that are not ours.
+CREATE TABLE hook_history (
+    seq       BIGINT NOT NULL PRIMARY KEY,
+    event_id  TEXT NOT NULL UNIQUE,
+    kind      TEXT NOT NULL CHECK (kind IN ('session', 'prompt', 'answer')),
+    at        BIGINT NOT NULL,
+    thread_id TEXT NOT NULL,
+    turn_id   TEXT,
+    cwd       TEXT NOT NULL,
+    model     TEXT,
+    text      TEXT NOT NULL,
+    -- What is said is said in a turn.
+    CHECK ((turn_id IS NULL) = (kind = 'session'))
+);
+
+CREATE INDEX hook_history_by_thread ON hook_history (thread_id, seq);
