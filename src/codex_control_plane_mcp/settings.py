@@ -218,9 +218,9 @@ def _switch(value: object) -> bool:
     match value:
         case bool():
             return value
-        case str() if value.lower() in ("1", "true", "yes", "on"):
+        case str() if value.strip().lower() in ("1", "true", "yes", "on"):
             return True
-        case str() if value.lower() in ("0", "false", "no", "off"):
+        case str() if value.strip().lower() in ("0", "false", "no", "off"):
             return False
         case _:
             raise ValueError("must be true or false")
@@ -269,15 +269,6 @@ def _count(value: object) -> int:
     if number < 1 or number != int(number):
         raise ValueError("must be a whole number, 1 or more")
     return int(number)
-
-
-def _switch(value: object) -> bool:
-    said = str(value).strip().lower()
-    if said in ("true", "1", "yes", "on"):
-        return True
-    if said in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("must be true or false")
 
 
 def _just_one(value: object) -> int:

@@ -16,7 +16,10 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "init"),
         (ADMIN, "print-config"),
         (ADMIN, "prune"),
+        (HOOKS, "install"),
+        (HOOKS, "uninstall"),
         (HOOKS, "status"),
+        (HOOKS, "doctor"),
     ],
 )
 def test_every_command_explains_itself_and_its_exit_codes(
