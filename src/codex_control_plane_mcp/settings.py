@@ -89,6 +89,11 @@ class Settings:
         return Path(spool_of(str(self.state_db)))
 
     @property
+    def search_index(self) -> Path:
+        """The index of the search: made from the book, and of this machine."""
+        return self.state_db.with_name(f"{self.state_db.name}.search")
+
+    @property
     def worker_log(self) -> Path:
         """Where the worker's log goes: beside the state, unless it was told otherwise."""
         return self.log_path or self.state_db.with_name(f"{self.state_db.name}.worker.log")

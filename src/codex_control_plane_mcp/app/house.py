@@ -97,6 +97,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 tasks.start_soon(workshop.run)
                 tasks.start_soon(see_off, book, workshop, supervisor)
                 tasks.start_soon(hooks.run)
+                tasks.start_soon(desk.searching.keep_up)
                 try:
                     yield House(workshop, desk)
                 finally:

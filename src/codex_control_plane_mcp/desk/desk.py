@@ -36,6 +36,8 @@ from codex_control_plane_mcp.desk.queue import (
 from codex_control_plane_mcp.desk.recent import OperationPage, ThreadView, recent, thread
 from codex_control_plane_mcp.desk.repeats import Repeats
 from codex_control_plane_mcp.desk.runtime import RuntimeView
+from codex_control_plane_mcp.desk.search import Page as SearchPage
+from codex_control_plane_mcp.desk.search import Query, Search
 from codex_control_plane_mcp.desk.status import Look, look, view
 from codex_control_plane_mcp.desk.submit import (
     Accepted,
@@ -119,6 +121,8 @@ class Desk:
         )
         self._capabilities = Capabilities(runtime, clock)
         self._summaries = summaries or Summaries()
+        #: The house keeps it up to date.
+        self.searching = Search(book, settings, threads=threads)
 
     @property
     def settings(self) -> Settings:
@@ -313,6 +317,10 @@ class Desk:
     def app_server(self) -> views_chats.AppServerStatus:
         """The app-server, as it is known now."""
         return app_server_status(self._settings, self._runtime)
+
+    async def search(self, query: Query) -> SearchPage:
+        """What was asked and said, here and in Codex."""
+        return await self.searching.find(query, await self._touched())
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""

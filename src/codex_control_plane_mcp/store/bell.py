@@ -35,10 +35,17 @@ class Bell:
     def __init__(self) -> None:
         #: In the order they came, so that a history can be told twice in the same way.
         self._listeners: dict[Listener, None] = {}
+        self._told: list[Callable[[News], None]] = []
 
     def ring(self, news: News) -> None:
+        for hear in self._told:
+            hear(news)
         for listener in list(self._listeners):
             listener.hear(news)
+
+    def tell(self, hear: Callable[[News], None]) -> None:
+        """Tell all news from now on, for as long as there is this bell; `hear` takes no time."""
+        self._told.append(hear)
 
     @contextmanager
     def listening(

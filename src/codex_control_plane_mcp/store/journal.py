@@ -56,6 +56,12 @@ def written_lengths(connection: Connection, operation_id: OperationId) -> dict[s
     return {item_id: int(length) for item_id, length in rows}
 
 
+def said_after(connection: Connection, operation_id: OperationId, seq: int) -> list[Written]:
+    """What the model said or planned behind `seq`, oldest first."""
+    rows = connection.execute(_SAID_AFTER, {"operation": operation_id, "mark": seq})
+    return [_written(row) for row in rows]
+
+
 def _written(row: Sequence[Any]) -> Written:
     _, seq, at, category, text, item_id = row  # As a tuple: this is read more than anything else.
     return Written(seq, at, _CATEGORIES[category], text, item_id)
@@ -74,3 +80,9 @@ _AFTER = (
 _NEWEST = _OF_OPERATION.order_by(journal.c.seq.desc()).limit(bindparam("most"))
 _NEWEST_OF = _NEWEST.where(journal.c.category == bindparam("category"))
 _NEWEST_WITHOUT = _NEWEST.where(journal.c.category != bindparam("category"))
+_SAID_AFTER = (
+    _OF_OPERATION.where(journal.c.seq > bindparam("mark"))
+    .where(journal.c.category.in_([Category.ASSISTANT.value, Category.PLAN.value]))
+    .where(journal.c.item_id.is_not(None))
+    .order_by(journal.c.seq)
+)

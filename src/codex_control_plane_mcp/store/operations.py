@@ -531,7 +531,12 @@ def newest(
     return [_operation(row) for row in connection.execute(query)]
 
 
-# --- For what Codex's hooks tell -------------------------------------------------------------
+# --- For the search, and for what Codex's hooks tell ---------------------------------------------
+
+
+def heads(connection: Connection) -> dict[OperationId, int]:
+    """How far the journal of each operation has come."""
+    return {row.id: row.last_seq for row in connection.execute(_HEADS)}
 
 
 def maybe_of_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> list[Operation]:
@@ -541,6 +546,7 @@ def maybe_of_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) 
     return [_operation(row) for row in rows]
 
 
+_HEADS = select(_COLUMNS.id, _COLUMNS.last_seq)
 _MAYBE_OF_TURN = _SELECT.where(
     _COLUMNS.thread_id == bindparam("thread"),
     or_(
