@@ -19,7 +19,21 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ack, connect, dispatch, growth, guard, idle, load, queue, scale, status, wake
+from benchmarks import (
+    ack,
+    connect,
+    dispatch,
+    growth,
+    guard,
+    hook,
+    idle,
+    load,
+    queue,
+    scale,
+    search,
+    status,
+    wake,
+)
 from benchmarks.figures import Figure, Spread, ratio
 from benchmarks.installation import Installation, install
 from benchmarks.stage import Rounds
@@ -40,6 +54,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "idle": idle.measure,
     "growth": growth.measure,
     "scale": scale.measure,
+    "hook": hook.measure,
+    "search": search.measure,
 }
 
 

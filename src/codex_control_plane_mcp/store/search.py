@@ -1,7 +1,7 @@
 """The index of the search: a file of this machine, made from the book and never missed.
 
 It is no part of the book: whatever is in it can be made again, and one that is damaged is thrown
-away. Why it is so is in docs/decisions/0010.
+away. Why it is so is in docs/decisions/0011.
 
 SQLite's FTS5 takes a run of letters for a word. Scripts that are written without spaces are taken
 apart by an invisible mark behind each character, so that a word in them is a phrase.
