@@ -1,15 +1,23 @@
 """`admin prune`: what it removes, what it leaves, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.store import search
 from codex_control_plane_mcp.store.book import opened
+from codex_control_plane_mcp.store.hook_history import HookEvent, HookKind, keep
+from codex_control_plane_mcp.store.search import Origin, Said, TextKind
 from tests.cli.commands import ADMIN, environment, run
 from tests.store.actors import desk as desk_at
 from tests.store.test_retention import ended
+
+OLD = Moment(1_600_000_000_000)
+THREAD = ThreadId("t")
 
 
 @pytest.fixture
@@ -18,7 +26,7 @@ def state(folder: Path) -> Path:
     path = folder / "state" / "state.sqlite3"
     path.parent.mkdir()
     with desk_at(path) as desk:
-        desk.clock.moment = Moment(1_600_000_000_000)
+        desk.clock.moment = OLD
         ended(desk)
     return path
 
@@ -45,6 +53,44 @@ def test_old_entries_are_removed_once_it_is_meant(state: Path, folder: Path) -> 
     told = json.loads(done.stdout)
     assert (told["dryRun"], told["operations"], told["entries"]) == (False, 1, before)
     assert entries(state) == 1
+
+
+def test_what_was_removed_is_found_no_more(folder: Path) -> None:
+    state = folder / "state" / "state.sqlite3"
+    state.parent.mkdir()
+    said = [
+        Said(TextKind.PROMPT, OLD, "prompt"),
+        Said(TextKind.ANSWER, OLD, "answer", "i-1"),
+        Said(TextKind.PLAN, OLD, "draft", "i-2"),
+        Said(TextKind.PLAN, OLD, "plan", "i-3"),
+        Said(TextKind.REPORT, OLD, "report"),
+    ]
+    theirs = HookEvent("e-1", HookKind.PROMPT, OLD, THREAD, TurnId("u"), "/x", None, "theirs")
+    with desk_at(state) as desk:
+        desk.clock.moment = OLD
+        operation = ended(desk)
+        desk.write(lambda writing: keep(writing, theirs, 100))
+        desk.write(lambda writing: keep(writing, replace(theirs, event_id="e-2"), 100))
+    index = state.with_name(f"{state.name}.search")
+    with search.opened(index) as opened_index:
+        origin = Origin(ProjectId("p"), THREAD, TurnId("u"))
+        search.add(opened_index, replace(origin, operation_id=operation.id), said)
+        search.add(opened_index, origin, [Said(TextKind.PROMPT, OLD, "theirs")])
+
+    done = run(ADMIN, "prune", "--older-than", "30d", env=environment(folder))
+
+    assert "Of what hooks told: 1." in done.stdout
+    with search.opened(index) as opened_index:
+        left = {text for (text,) in opened_index.execute("SELECT text FROM texts")}
+    assert left == {"prompt", "plan", "report"}
+
+
+def test_an_index_that_is_damaged_is_in_nobodys_way(state: Path, folder: Path) -> None:
+    index = state.with_name(f"{state.name}.search")
+    index.write_bytes(b"no index " * 1000)
+    done = run(ADMIN, "prune", "--older-than", "30d", env=environment(folder))
+    assert done.returncode == 0, done.stderr
+    assert not index.exists()
 
 
 def test_a_journal_that_is_small_enough_is_left_alone(state: Path, folder: Path) -> None:

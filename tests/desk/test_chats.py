@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.errors import AppServerGone, CallTimedOut
 from codex_control_plane_mcp.codex.words.things import read_turn
 from codex_control_plane_mcp.desk import views_chats
 from codex_control_plane_mcp.desk.chats import Format, Wanted
-from codex_control_plane_mcp.desk.desk import Projects
+from codex_control_plane_mcp.desk.desk import Desk, Projects
 from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.desk.summary import HistorySummary, Summaries, Unusable
+from codex_control_plane_mcp.desk.transcript import Bookmark, Place
 from codex_control_plane_mcp.errors import (
     AppServerUnavailable,
     InvalidArgument,
@@ -26,6 +29,8 @@ from codex_control_plane_mcp.model.operation import Claimed, Completed, Done, Pl
 from codex_control_plane_mcp.model.request import ArchiveThread, OperationType
 from codex_control_plane_mcp.model.transcript import Role
 from codex_control_plane_mcp.model.workflow import Proposal
+from codex_control_plane_mcp.store import hook_history
+from codex_control_plane_mcp.store.hook_history import HookEvent, HookKind
 from tests.desk.reception import ME, Reception, reception
 from tests.desk.shelves import NOON, Shelves, a_thread, said
 from tests.desk.test_status import running, submitted
@@ -308,6 +313,91 @@ async def test_the_journal_is_read_in_pages_too(at: Reception) -> None:
         )
 
 
+async def told(at: Reception, text: str, kind: HookKind = HookKind.PROMPT) -> None:
+    """A person's words in the same chat, as a hook told of them."""
+    seq = await at.book.read(hook_history.last_seq)
+    event = HookEvent(
+        f"e-{seq + 1}",
+        kind,
+        Moment(at.clock.at),
+        CHAT,
+        TurnId(f"u-theirs-{seq // 2}"),
+        str(at.project),
+        "gpt",
+        text,
+    )
+    await at.book.write(lambda writing: hook_history.keep(writing, event, 20_000))
+
+
+async def test_what_hooks_told_stands_between_what_was_ours(at: Reception) -> None:
+    await told(at, "Is the till broken?")
+    await told(at, "It is.", HookKind.ANSWER)
+    alone = await at.desk.chat(Wanted(CHAT))
+    assert (alone.source, alone.title, alone.status) == (
+        "hook_history",
+        "Is the till broken?",
+        "idle",
+    )
+    at.clock.at += 1000
+    await finished(at, 1)
+    at.clock.at += 1000
+    await told(at, "Thanks. " * 2000)
+    expected = [
+        (Role.USER, "Is the till broken?"),
+        (Role.ASSISTANT, "It is."),
+        (Role.USER, "task 1"),
+        (Role.ASSISTANT, "done 1"),
+        (Role.USER, "Thanks. " * 2000),
+    ]
+
+    for from_start in (True, False):
+        read: list[tuple[Role, str]] = []
+        cursor = None
+        while True:
+            page = await at.desk.chat(Wanted(CHAT, cursor, from_start))
+            assert page.source == "mixed"
+            read = [*read, *texts(page)] if from_start else [*texts(page), *read]
+            cursor = page.pagination.cursor
+            if cursor is None:
+                break
+        assert "".join(text for _, text in read) == "".join(text for _, text in expected)
+    status = await at.desk.chat_status(CHAT)
+    assert (status.source, status.cwd) == ("mixed", str(at.project))
+
+
+@pytest.mark.parametrize("anchor", ["hook.9", "hook.x", "hook."])
+async def test_a_cursor_into_nowhere_is_refused(at: Reception, anchor: str) -> None:
+    await told(at, "Is the till broken?")
+    mark = Bookmark("tracked_turn", Place(anchor, back=False, index=0, offset=0), back=False)
+    with pytest.raises(InvalidArgument, match="cursor"):
+        await at.desk.chat(Wanted(CHAT, mark.cursor(CHAT)))
+
+
+async def test_what_lies_before_a_page_is_summed_up_where_that_is_switched_on(
+    at: Reception,
+) -> None:
+    summaries = Summaries(Unusable("the key is missing"))
+    desk = Desk(at.book, at.settings, at.clock, at.runtime, threads=False, summaries=summaries)
+    await finished(at, 1)
+    assert (await desk.chat(Wanted(CHAT))).history_summary == HistorySummary(
+        "none", "not_needed", None
+    )
+    for number in range(9):
+        at.clock.at += 1000
+        await told(at, f"no. {number} {'more ' * 800}")
+
+    page = await desk.chat(Wanted(CHAT, messages=1))
+
+    assert [text[:5] for _, text in texts(page)] == ["no. 8"]
+    made = page.history_summary
+    assert made.text is not None
+    assert (made.mode, made.status) == ("local", "failed")
+    assert made.text.splitlines()[1] == "It began: task 1"
+    assert made.text.splitlines()[2].startswith("Last asked: no. ")
+    assert made.warning is not None
+    assert made.warning.message == "the key is missing"
+
+
 async def test_a_thread_of_which_codex_keeps_nothing_is_read_from_the_journal(
     at: Reception, shelves: Shelves
 ) -> None:
@@ -373,9 +463,7 @@ async def test_the_latest_plan_is_known_though_its_page_is_not_shown(
     assert chat.plans == ()
     assert chat.latest_plan is not None
     assert chat.latest_plan.markdown == "# Ours"
-    assert chat.history_summary == views_chats.HistorySummary(
-        "local", "ready", "It began with: about t-1"
-    )
+    assert chat.history_summary == HistorySummary("local", "ok", "It began with: about t-1")
 
 
 async def test_markdown_and_compact_say_the_same_with_less_around_it(

@@ -86,7 +86,7 @@ async def test_nothing_leaves_this_machine_unless_it_is_switched_on(provider: Pr
     environ = {"DEEPSEEK_API_KEY": KEY, "DEEPSEEK_BASE_URL": provider.url}
     made = await summed(configured(load({}), environ))
     assert (made.mode, made.status, made.warning) == ("local", "ok", None)
-    assert made.text.splitlines()[:2] == [
+    assert (made.text or "").splitlines()[:2] == [
         "2 messages, 1 of them by the user.",
         "It began: Mend the till.",
     ]
@@ -124,6 +124,7 @@ async def test_what_comes_back_is_bounded_and_bears_no_secret(provider: Provider
     told = f"{KEY} " + "x" * 10_000
     provider.body = json.dumps({"choices": [{"message": {"content": told}}]}).encode()
     made = await summed(asking(provider))
+    assert made.text is not None
     assert made.text.startswith("[redacted] xxx")
     assert len(made.text) == SUMMARY_CHARS
 
@@ -146,6 +147,7 @@ async def test_an_endpoint_that_fails_costs_a_warning_and_no_more(
     summaries = asking(provider)
     made = await summed(summaries)
     assert (made.mode, made.status) == ("local", "failed")
+    assert made.text is not None
     assert made.text.startswith("2 messages")
     assert made.warning is not None
     assert made.warning.code == "CODEX_SUMMARY_FAILED"

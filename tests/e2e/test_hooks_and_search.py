@@ -118,7 +118,13 @@ async def test_what_was_typed_while_no_worker_ran_is_found_by_the_next(stage: St
     assert len(spooled(stage)) == 3
 
     async with stage.client() as client:
-        assert len(await found(client, "oak")) == 2
+        prompt, _ = await found(client, "oak")
+        chat = await client.call("codex_get_chat", chat_id=prompt["chatId"], format="compact")
+    assert chat["source"] == "hook_history"
+    assert chat["messages"] == [
+        {"role": "user", "text": "say The oak drawer runs."},
+        {"role": "assistant", "text": "The oak drawer runs."},
+    ]
 
 
 async def test_a_hook_whose_file_is_gone_is_in_nobodys_way(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """What hooks told is kept once, in order, without secrets, and cut to length."""
 
 from dataclasses import replace
+from typing import Any
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
@@ -49,3 +50,35 @@ def test_half_a_secret_is_not_kept_either(desk: Desk) -> None:
     keep(desk, replace(PROMPT, text=f"Use {secret} for it, \0 and \ud800."), most=12)
     (one,) = kept(desk)
     assert one.event.text == "Use [redacted] for it"[:12]
+
+
+def test_a_thread_is_gone_through_in_either_direction_whatever_the_clock_did(desk: Desk) -> None:
+    def event(number: int, at: int, **more: Any) -> HookEvent:
+        fields = {"event_id": f"e-{number}", "at": Moment(NOON + at), "text": f"{number}", **more}
+        return replace(PROMPT, **fields)
+
+    elsewhere = event(9, 1, thread_id=ThreadId("t-2"))
+    keep(desk, event(1, 0), event(2, 5), event(3, 5), event(4, -5), elsewhere)
+
+    for back, expected in ((False, "4123"), (True, "3214")):
+        said, beside = "", None
+        while True:
+            one = desk.read(
+                lambda c, beside=beside, back=back: hook_history.in_thread(  # type: ignore[misc]
+                    c, ThreadId("t-1"), beside, back=back
+                )
+            )
+            if one is None:
+                break
+            said, beside = said + one.event.text, (one.event.at, one.seq)
+        assert said == expected
+
+
+def test_the_newest_is_never_forgotten_so_that_numbers_go_on(desk: Desk) -> None:
+    keep(desk, PROMPT, replace(PROMPT, event_id="2"), replace(PROMPT, event_id="3"))
+    later = Moment(NOON + 1)
+    assert desk.read(lambda c: hook_history.count_before(c, NOON)) == 0
+    assert desk.read(lambda c: hook_history.count_before(c, later)) == 2
+    assert desk.write(lambda writing: hook_history.forget_before(writing, later)) == 2
+    keep(desk, replace(PROMPT, event_id="4"))
+    assert [one.seq for one in kept(desk)] == [3, 4]

@@ -25,6 +25,7 @@ from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import (
     chats,
+    hook_history,
     interactions,
     journal,
     operations,
@@ -225,6 +226,10 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a page of a thread's": (
         lambda c: operations.newest(c, 10, before=ONE, thread_id=ThreadId("t")),
         "INDEX operations_by_thread (thread_id=?)",
+    ),
+    "the next that hooks told of a thread": (
+        lambda c: hook_history.in_thread(c, ThreadId("t"), (Moment(1), 1), back=True),
+        "INDEX hook_history_by_thread (thread_id=? AND (at,seq)<(?,?))",
     ),
     "the journal behind a mark": (
         lambda c: journal.after(c, ONE, 5, 10),

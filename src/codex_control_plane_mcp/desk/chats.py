@@ -1,7 +1,8 @@
 """One chat: how it stands, and what stands in it.
 
-Codex's own word where it can be asked, our book where it cannot, and the files of an older history
-where neither knows the chat. Nothing is started for it, and nothing written.
+Codex's own word where it can be asked, our book and what hooks told where it cannot, and the files
+of an older history where none of them knows the chat. Nothing is started for it, and nothing is
+written.
 
 A chat whose folder lies outside the allowed roots is not shown, not even its title, and no argument
 changes that: what may be seen is for the settings, hence for a person, to say.
@@ -21,6 +22,7 @@ from codex_control_plane_mcp.desk import old_history, projects, views_chats
 from codex_control_plane_mcp.desk.old_history import OldChat
 from codex_control_plane_mcp.desk.records import (
     APP_SERVER,
+    HOOK_HISTORY,
     KB_HISTORY,
     TRACKED_TURN,
     BookRecord,
@@ -34,6 +36,12 @@ from codex_control_plane_mcp.desk.records import (
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.status import lines
 from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS
+from codex_control_plane_mcp.desk.summary import (
+    ENDING_CHARS,
+    HistorySummary,
+    Said,
+    Summaries,
+)
 from codex_control_plane_mcp.desk.texts import beginning, plain
 from codex_control_plane_mcp.desk.transcript import (
     Bookmark,
@@ -46,6 +54,7 @@ from codex_control_plane_mcp.desk.transcript import (
 )
 from codex_control_plane_mcp.errors import (
     AppServerUnavailable,
+    ControlPlaneError,
     InvalidArgument,
     ThreadNotFound,
 )
@@ -56,13 +65,18 @@ from codex_control_plane_mcp.model.transcript import Role
 from codex_control_plane_mcp.model.workflow import Proposal
 from codex_control_plane_mcp.redact import redact
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import chats, operations
+from codex_control_plane_mcp.store import chats, hook_history, operations
 from codex_control_plane_mcp.store.book import Book, Reading
+from codex_control_plane_mcp.store.hook_history import HookEvent
 
 #: How much a title, a plan, a first message and a last one may weigh beside the messages.
 TITLE_WEIGHT: Final = 150
 PLAN_WEIGHT: Final = 1_000
 DIGEST_WEIGHT: Final = 300
+
+
+#: The public name of what comes from several sources.
+MIXED: Final = "mixed"
 
 
 class Format(StrEnum):
@@ -98,6 +112,7 @@ class Sources:
     settings: Settings
     runtime: RuntimeView
     off_loop: OffLoop
+    summaries: Summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,9 @@ class Chat:
     unfinished: Sequence[Operation]
     #: Whether we archived it.
     was_archived: bool
+    #: What hooks told of it first, and last.
+    told_first: HookEvent | None
+    told_last: HookEvent | None
     old: OldChat | None
 
     @property
@@ -125,7 +143,13 @@ class Chat:
 
     @property
     def title(self) -> str:
-        return title(self.thread, self.first)
+        return title(self.thread, self.first) or _in_a_line(self.began_with)
+
+    @property
+    def began_with(self) -> str:
+        """Its first message, maybe shortened; "" where it is not known."""
+        told = self.told_first.text if self.told_first else ""
+        return began_with(self.thread, self.first) or told
 
     @property
     def status(self) -> str:
@@ -137,15 +161,22 @@ class Chat:
 
     @property
     def source(self) -> str:
-        match self.thread, self.newest:
+        if self.thread is None:
+            return self.own_source
+        return APP_SERVER if self.newest is None else MIXED
+
+    @property
+    def own_source(self) -> str:
+        """Whose word it is without Codex's."""
+        match self.newest, self.told_last:
             case None, None:
                 return KB_HISTORY
-            case None, _:
-                return TRACKED_TURN
             case _, None:
-                return APP_SERVER
+                return TRACKED_TURN
+            case None, _:
+                return HOOK_HISTORY
             case _:
-                return "mixed"
+                return MIXED
 
 
 # --- Which chat ----------------------------------------------------------------------------------
@@ -155,25 +186,17 @@ async def find(sources: Sources, chat_id: ThreadId) -> Chat:
     """Raises ThreadNotFound, and InvalidArgument for a chat that may not be shown."""
     plain("chat_id", chat_id, MAX_NAME_CHARS)
 
-    def look(
-        reading: Reading,
-    ) -> tuple[Operation | None, Operation | None, list[Operation], bool]:
-        return (
-            chats.first_in_thread(reading, chat_id),
-            operations.newest_in_thread(reading, chat_id),
-            chats.unfinished_in_thread(reading, chat_id),
-            chats.is_archived(reading, chat_id),
-        )
-
-    first, newest, unfinished, was_archived = await sources.book.read(look)
+    known = await sources.book.read(lambda reading: _Known.of(reading, chat_id))
+    newest, told = known.newest, known.told_last
     thread, was_denied = await _thread(sources, chat_id)
     old = None
-    if thread is None and newest is None:
+    if thread is None and newest is None and told is None:
         root = sources.settings.kb_history_root
         old = await sources.off_loop(lambda: old_history.find(root, chat_id))
         if old is None:
             raise _not_found(chat_id, was_denied=was_denied)
-    cwd = thread.cwd if thread else newest.cwd if newest else old.cwd if old else None
+    said = thread or newest or told or old
+    cwd = None if said is None else said.cwd
     home = None if cwd is None else (await homes(sources, [cwd])).get(cwd)
     if cwd is None or home is None:
         raise InvalidArgument(
@@ -181,7 +204,45 @@ async def find(sources: Sources, chat_id: ThreadId) -> Chat:
             "can add the folder to CODEX_ALLOWED_ROOTS",
             field="chat_id",
         )
-    return Chat(chat_id, cwd, home.project_id, thread, first, newest, unfinished, was_archived, old)
+    return Chat(
+        chat_id,
+        cwd,
+        home.project_id,
+        thread,
+        known.first,
+        newest,
+        known.unfinished,
+        known.was_archived,
+        known.told_first,
+        told,
+        old,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the book knows of a chat."""
+
+    first: Operation | None
+    newest: Operation | None
+    unfinished: Sequence[Operation]
+    was_archived: bool
+    told_first: HookEvent | None
+    told_last: HookEvent | None
+
+    @classmethod
+    def of(cls, reading: Reading, chat_id: ThreadId) -> "_Known":
+        told_first, told_last = (
+            hook_history.in_thread(reading, chat_id, None, back=back) for back in (False, True)
+        )
+        return cls(
+            chats.first_in_thread(reading, chat_id),
+            operations.newest_in_thread(reading, chat_id),
+            chats.unfinished_in_thread(reading, chat_id),
+            chats.is_archived(reading, chat_id),
+            None if told_first is None else told_first.event,
+            None if told_last is None else told_last.event,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +277,11 @@ def title(thread: Thread | None, first: Operation | None) -> str:
     """A chat's name; without one, how it began."""
     request = first.request if first else None
     named = (thread.name if thread else None) or getattr(request, "title", None)
-    words = " ".join((named or began_with(thread, first)).split())
-    return beginning(redact(words), TITLE_WEIGHT)
+    return _in_a_line(named or began_with(thread, first))
+
+
+def _in_a_line(text: str) -> str:
+    return beginning(redact(" ".join(text.split())), TITLE_WEIGHT)
 
 
 def began_with(thread: Thread | None, first: Operation | None) -> str:
@@ -293,13 +357,18 @@ async def status(sources: Sources, chat_id: ThreadId) -> views_chats.ChatStatus:
 def _created_at(chat: Chat) -> Moment | None:
     if chat.thread is not None:
         return moment(chat.thread.created_at)
-    return None if chat.first is None else chat.first.created_at
+    begun = (
+        chat.first.created_at if chat.first else None,
+        chat.told_first.at if chat.told_first else None,
+    )
+    return min((at for at in begun if at is not None), default=None)
 
 
 def _last_activity_at(chat: Chat) -> Moment | None:
     known = (
         moment(chat.thread.updated_at) if chat.thread else None,
         chat.newest.updated_at if chat.newest else None,
+        chat.told_last.at if chat.told_last else None,
         chat.old.updated_at if chat.old else None,
     )
     return max((at for at in known if at is not None), default=None)
@@ -312,7 +381,7 @@ async def read(sources: Sources, wanted: Wanted) -> views_chats.Chat:
     """Raises ThreadNotFound, and InvalidArgument for a cursor that is not of this chat."""
     mark = None if wanted.cursor is None else bookmark(wanted.cursor, wanted.chat_id)
     chat = await find(sources, wanted.chat_id)
-    page, source = await _page(sources, chat, mark, wanted)
+    page, record = await _page(sources, chat, mark, wanted)
     planned = await sources.book.read(lambda reading: chats.latest_plan(reading, chat.id))
     structured = wanted.format is Format.STRUCTURED
     messages = tuple(_message(part, named=structured) for part in page.parts)
@@ -327,20 +396,27 @@ async def read(sources: Sources, wanted: Wanted) -> views_chats.Chat:
         markdown="\n\n".join(map(_markdown, messages)) if as_text else None,
         plans=_plans(page),
         latest_plan=_latest_plan(page, planned),
-        history_summary=_digest(chat, page),
+        history_summary=await _summary(sources.summaries, chat, record, page),
         pagination=views_chats.Pagination(
             page.has_more_before,
             page.has_more_after,
             page.onwards.cursor(chat.id) if page.onwards else None,
             page.later.cursor(chat.id) if page.later else None,
         ),
-        source=source,
+        source=_source(chat, record),
     )
+
+
+def _source(chat: Chat, record: Record | None) -> str:
+    if record is None:
+        return APP_SERVER
+    return chat.own_source if record.source == TRACKED_TURN else record.source
 
 
 async def _page(
     sources: Sources, chat: Chat, mark: Bookmark | None, wanted: Wanted
-) -> tuple[Page, str]:
+) -> tuple[Page, Record | None]:
+    """The page, and what it is from."""
     portion = Portion(
         messages=wanted.messages,
         turns=wanted.turns,
@@ -355,17 +431,16 @@ async def _page(
                 "what this cursor goes on in cannot be read now, mostly because no Codex runs; "
                 "leave cursor out to begin with what is known without it"
             )
-        return await page_of(record, mark.place, portion, back=mark.back), record.source
+        return await page_of(record, mark.place, portion, back=mark.back), record
     for record in _records(sources, chat).values():
         try:
             page = await page_of(record, None, portion, back=not wanted.from_start)
         except NoWord:
             # Of an ephemeral thread, or one without a turn, Codex has nothing to read.
             continue
-        return page, record.source
-    return Page(
-        (), has_more_before=False, has_more_after=False, onwards=None, later=None
-    ), APP_SERVER
+        return page, record
+    nothing = Page((), has_more_before=False, has_more_after=False, onwards=None, later=None)
+    return nothing, None
 
 
 def _records(sources: Sources, chat: Chat) -> dict[str, Record]:
@@ -374,7 +449,7 @@ def _records(sources: Sources, chat: Chat) -> dict[str, Record]:
     found: list[Record] = []
     if library is not None and chat.thread is not None:
         found.append(CodexRecord(library, chat.id))
-    if chat.newest is not None:
+    if chat.newest is not None or chat.told_last is not None:
         found.append(BookRecord(sources.book, chat.id))
     if chat.old is not None:
         found.append(OldRecord(chat.old, sources.off_loop))
@@ -444,9 +519,34 @@ def _plan(turn_id: TurnId | None, item_id: str, markdown: str) -> views_chats.La
     )
 
 
-def _digest(chat: Chat, page: Page) -> views_chats.HistorySummary:
+async def _summary(
+    summaries: Summaries, chat: Chat, record: Record | None, page: Page
+) -> HistorySummary:
+    """What lies before a page."""
     if not page.has_more_before:
-        return views_chats.HistorySummary("none", "not_needed", None)
-    began = began_with(chat.thread, chat.first)
+        return HistorySummary("none", "not_needed", None)
+    began = chat.began_with
+    mark = page.onwards
+    if summaries.are_remote and record is not None and mark is not None and mark.back:
+        return await summaries.of([Said("user", began), *await _said_before(record, mark)])
     text = f"It began with: {beginning(redact(began), DIGEST_WEIGHT)}" if began else None
-    return views_chats.HistorySummary("local", "ready", text)
+    return HistorySummary("local", "ok", text)
+
+
+async def _said_before(record: Record, mark: Bookmark) -> list[Said]:
+    """What was said before a place, as much of it as a summary is made of."""
+    said: list[Said] = []
+    chars = 0
+    next_mark: Bookmark | None = mark
+    while next_mark is not None and chars < ENDING_CHARS:
+        try:
+            page = await page_of(record, next_mark.place, Portion(), back=True)
+        except (NoWord, ControlPlaneError):
+            break  # a summary of what could be read
+        said[:0] = [
+            Said("user" if part.entry.role is Role.USER else "assistant", part.text)
+            for part in page.parts
+        ]
+        chars += sum(len(part.text) for part in page.parts)
+        next_mark = page.onwards
+    return said

@@ -115,12 +115,12 @@ class Desk:
         self._limits = limits_of(settings)
         self._threads = threads
         self._repeats = Repeats()
-        self._sources = chats.Sources(book, settings, runtime, self._off_loop)
+        self._summaries = summaries or Summaries()
+        self._sources = chats.Sources(book, settings, runtime, self._off_loop, self._summaries)
         self.workflows = Workflows(
             book, settings, clock, runtime, self._limits, self._place, self._off_loop
         )
         self._capabilities = Capabilities(runtime, clock)
-        self._summaries = summaries or Summaries()
         #: The house keeps it up to date.
         self.searching = Search(book, settings, threads=threads)
 

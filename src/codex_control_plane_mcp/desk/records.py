@@ -1,8 +1,8 @@
-"""What chats are read from: Codex itself; where it cannot be asked, our own book; and where that
-knows nothing, the files of an older history."""
+"""What chats are read from: Codex itself; where it cannot be asked, our own book, with what hooks
+told; and where that knows nothing, the files of an older history."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import anyio
 
@@ -21,8 +21,9 @@ from codex_control_plane_mcp.model.request import (
     UnarchiveThread,
 )
 from codex_control_plane_mcp.model.transcript import Entry, Leaf, Role
-from codex_control_plane_mcp.store import chats, journal, operations
+from codex_control_plane_mcp.store import chats, hook_history, journal, operations
 from codex_control_plane_mcp.store.book import Book, Reading
+from codex_control_plane_mcp.store.hook_history import HookKind, Kept
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ ASK_SECONDS: Final = 5.0
 #: The names of the sources, as the public contract has them.
 APP_SERVER: Final = "app_server"
 TRACKED_TURN: Final = "tracked_turn"
+HOOK_HISTORY: Final = "hook_history"
 KB_HISTORY: Final = "kb_history"
 
 
@@ -98,8 +100,8 @@ class OldRecord:
 
 
 class BookRecord:
-    """A chat as far as it was ours: what was asked, and what the journal has of the answers. Each
-    operation is a leaf."""
+    """A chat as far as it was ours: what was asked, and what the journal has of the answers; and
+    between, what hooks told of other people's turns. Each operation is a leaf, and each event."""
 
     source = TRACKED_TURN
 
@@ -109,21 +111,71 @@ class BookRecord:
 
     async def leaf(self, anchor: str | None, *, back: bool) -> Leaf:
         def look(reading: Reading) -> Leaf:
-            if anchor is None:
-                found = chats.operation_in_thread(reading, self._thread_id, None, back=back)
-            else:
-                found = operations.get(reading, OperationId(anchor))
-                if found is None or found.thread_id != self._thread_id:
-                    raise bad_cursor()
+            found = (
+                _next(reading, self._thread_id, None, back=back)
+                if anchor is None
+                else _at(reading, self._thread_id, anchor)
+            )
             if found is None:
                 return Leaf((), None, None)
-            place = (found.created_at, found.id)
-            beyond = chats.operation_in_thread(reading, self._thread_id, place, back=back)
+            beyond = _next(reading, self._thread_id, found, back=back)
             entries = _entries(reading, found)
-            next_one = None if beyond is None else beyond.id
-            return Leaf(entries, found.id, next_one, shared=len(entries))
+            return Leaf(
+                entries,
+                _anchor(found),
+                None if beyond is None else _anchor(beyond),
+                shared=len(entries),
+            )
 
         return await self._book.read(look)
+
+
+#: What a chat is made of in the book.
+_Told: TypeAlias = Operation | Kept
+#: Before all names of operations, behind them, and before all numbers of events.
+_BEFORE_IDS: Final = OperationId("")
+_BEHIND_IDS: Final = OperationId("~")
+_BEFORE_SEQS: Final = -1
+_HOOK: Final = "hook."
+
+
+def _anchor(told: _Told) -> str:
+    return f"{_HOOK}{told.seq}" if isinstance(told, Kept) else told.id
+
+
+def _at(reading: Reading, thread_id: ThreadId, anchor: str) -> _Told:
+    """What an anchor names. Raises InvalidArgument."""
+    seq = anchor.removeprefix(_HOOK)
+    found: _Told | None
+    if seq != anchor:
+        found = hook_history.at_seq(reading, int(seq)) if seq.isdecimal() else None
+        known = None if found is None else found.event.thread_id
+    else:
+        found = operations.get(reading, OperationId(anchor))
+        known = None if found is None else found.thread_id
+    if found is None or known != thread_id:
+        raise bad_cursor()
+    return found
+
+
+def _next(
+    reading: Reading, thread_id: ThreadId, beside: _Told | None, *, back: bool
+) -> _Told | None:
+    """What comes next in a thread. Of the same moment, operations come before events."""
+    id_place: chats.Place | None = None
+    seq_place: hook_history.Place | None = None
+    if isinstance(beside, Kept):
+        at = beside.event.at
+        id_place, seq_place = (at, _BEHIND_IDS), (at, beside.seq)
+    elif beside is not None:
+        at = beside.created_at
+        id_place, seq_place = (at, beside.id), (at, _BEFORE_SEQS)
+    operation = chats.operation_in_thread(reading, thread_id, id_place, back=back)
+    event = hook_history.in_thread(reading, thread_id, seq_place, back=back)
+    if operation is None or event is None:
+        return operation or event
+    is_before = operation.created_at <= event.event.at
+    return operation if is_before is not back else event
 
 
 _ROLES: Final = {
@@ -136,7 +188,15 @@ _ROLES: Final = {
 }
 
 
-def _entries(reading: Reading, operation: Operation) -> Sequence[Entry]:
+def _entries(reading: Reading, told: _Told) -> Sequence[Entry]:
+    if isinstance(told, Kept):
+        event = told.event
+        role = Role.USER if event.kind is HookKind.PROMPT else Role.ASSISTANT
+        return (Entry(event.event_id, event.turn_id, role, event.text, event.at),)
+    return _entries_of(reading, told)
+
+
+def _entries_of(reading: Reading, operation: Operation) -> Sequence[Entry]:
     request, report = operation.request, operation.report
     if isinstance(request, ArchiveThread | UnarchiveThread):
         return ()
@@ -151,7 +211,7 @@ def _entries(reading: Reading, operation: Operation) -> Sequence[Entry]:
     if isinstance(request, SteerTurn):
         return (asked_for,)
     written = journal.chronicle(reading, operation.id, tuple(_ROLES))
-    said = [_told(operation, parts) for parts in _by_item(written)]
+    said = [_spoken(operation, parts) for parts in _by_item(written)]
     if report is not None and report.turn_id and all(one.text != report.text for one in said):
         # The journal may be gone by now; what a turn came to is kept.
         said.append(
@@ -174,7 +234,7 @@ def _by_item(written: Sequence[Written]) -> list[list[Written]]:
     return list(items.values())
 
 
-def _told(operation: Operation, parts: Sequence[Written]) -> Entry:
+def _spoken(operation: Operation, parts: Sequence[Written]) -> Entry:
     first = parts[0]
     role = _ROLES[first.category]
     # A text is written piece by piece; lines about a command are lines.

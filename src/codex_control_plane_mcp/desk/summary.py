@@ -55,11 +55,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class HistorySummary:
-    #: `remote` or `local`.
+    #: `remote` or `local`; `none`: there is nothing to sum up.
     mode: str
-    #: `ok`, `cached`, or `failed`: the endpoint did not answer, and this was made here.
+    #: `ok`, `cached`, `not_needed`, or `failed`: the endpoint did not answer, and this was made
+    #: here.
     status: str
-    text: str
+    text: str | None
     warning: LastError | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -82,6 +83,11 @@ class Summaries:
         self._endpoint = endpoint
         self._known: OrderedDict[str, str] = OrderedDict()
         self._resume_at = -float("inf")
+
+    @property
+    def are_remote(self) -> bool:
+        """Whether it is worth more than a glance at the chat's beginning and end."""
+        return self._endpoint is not None
 
     async def of(self, chat: Sequence[Said]) -> HistorySummary:
         """Never raises, but for being cancelled."""

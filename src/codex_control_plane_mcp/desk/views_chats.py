@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.desk.summary import HistorySummary
 from codex_control_plane_mcp.desk.views import BRIEF, OPTIONAL, TACIT, LastError, OperationLine
 from codex_control_plane_mcp.model.transcript import Role
 
@@ -90,17 +91,6 @@ class LatestPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class HistorySummary:
-    """What lies before the messages that are shown, in short."""
-
-    #: `none`: nothing does. `local`: made here.
-    mode: str
-    #: `not_needed` or `ready`.
-    status: str
-    text: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Pagination:
     has_more_before: bool
     has_more_after: bool
@@ -125,6 +115,7 @@ class Chat:
     #: Those among the messages that are plans.
     plans: tuple[PlanMention, ...]
     latest_plan: LatestPlan | None
+    #: What lies before the messages that are shown, in short.
     history_summary: HistorySummary
     pagination: Pagination
     source: str

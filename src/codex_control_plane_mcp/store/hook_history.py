@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, tuple_
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
@@ -43,6 +44,10 @@ class Kept:
     event: HookEvent
 
 
+#: Where an event stands among those of its thread: clocks may step back, places do not.
+Place: TypeAlias = tuple[Moment, int]
+
+
 def keep(writing: Writing, event: HookEvent, max_text_chars: int) -> None:
     """Write an event down, without secrets and cut to length; one that is there is left alone."""
     if writing.connection.scalar(_IS_KEPT, {"event": event.event_id}) is not None:
@@ -72,33 +77,85 @@ def last_seq(connection: Connection) -> int:
 
 def after(connection: Connection, seq: int, limit: int) -> list[Kept]:
     """The first `limit` events behind `seq`, oldest first."""
-    rows = connection.execute(_AFTER, {"mark": seq, "most": limit})
-    return [
-        Kept(
-            row.seq,
-            HookEvent(
-                event_id=row.event_id,
-                kind=HookKind(row.kind),
-                at=row.at,
-                thread_id=row.thread_id,
-                turn_id=row.turn_id,
-                cwd=row.cwd,
-                model=row.model,
-                text=row.text,
-            ),
-        )
-        for row in rows
-    ]
+    return [_kept(row) for row in connection.execute(_AFTER, {"mark": seq, "most": limit})]
+
+
+def at_seq(connection: Connection, seq: int) -> Kept | None:
+    """The event with a number."""
+    return _one(connection, _AT_SEQ, {"mark": seq})
+
+
+def in_thread(
+    connection: Connection, thread_id: ThreadId, beside: Place | None, *, back: bool
+) -> Kept | None:
+    """What was said in a thread next to a place; without one, first or last."""
+    query, end = (_BEFORE, _LAST) if back else (_BEHIND, _FIRST)
+    at, seq = beside or end
+    return _one(connection, query, {"thread": thread_id, "at": at, "mark": seq})
+
+
+def forget_before(writing: Writing, moment: Moment) -> int:
+    """Take out the events before a moment, but for the newest of all, whose number the next ones
+    go on from; gives how many they were."""
+    before = {"at": moment, "mark": last_seq(writing.connection)}
+    return writing.connection.execute(_FORGET, before).rowcount
+
+
+def count_before(connection: Connection, moment: Moment) -> int:
+    """How many `forget_before` would take out."""
+    before = {"at": moment, "mark": last_seq(connection)}
+    return connection.scalar(_COUNT_BEFORE, before) or 0
+
+
+def _one(connection: Connection, query: Select[Any], given: dict[str, object]) -> Kept | None:
+    row = connection.execute(query, given).one_or_none()
+    return None if row is None else _kept(row)
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(
+        row.seq,
+        HookEvent(
+            event_id=row.event_id,
+            kind=HookKind(row.kind),
+            at=row.at,
+            thread_id=row.thread_id,
+            turn_id=row.turn_id,
+            cwd=row.cwd,
+            model=row.model,
+            text=row.text,
+        ),
+    )
 
 
 # --- Statements, made once -----------------------------------------------------------------------
 
+#: Before and behind every place there is.
+_FIRST: Final[Place] = (Moment(-1), -1)
+_LAST: Final[Place] = (Moment(2**62), 2**62)
+
+_COLUMNS = hook_history.c
 _INSERT = insert(hook_history)
-_IS_KEPT = select(hook_history.c.seq).where(hook_history.c.event_id == bindparam("event"))
-_LAST_SEQ = select(func.max(hook_history.c.seq))
+_IS_KEPT = select(_COLUMNS.seq).where(_COLUMNS.event_id == bindparam("event"))
+_LAST_SEQ = select(func.max(_COLUMNS.seq))
 _AFTER = (
     select(hook_history)
-    .where(hook_history.c.seq > bindparam("mark"))
-    .order_by(hook_history.c.seq)
+    .where(_COLUMNS.seq > bindparam("mark"))
+    .order_by(_COLUMNS.seq)
     .limit(bindparam("most"))
 )
+_AT_SEQ = select(hook_history).where(_COLUMNS.seq == bindparam("mark"))
+
+_PLACE = tuple_(_COLUMNS.at, _COLUMNS.seq)
+_GIVEN = tuple_(bindparam("at", type_=_COLUMNS.at.type), bindparam("mark", type_=_COLUMNS.seq.type))
+_IN_THREAD = select(hook_history).where(
+    _COLUMNS.thread_id == bindparam("thread"), _COLUMNS.kind != HookKind.SESSION.value
+)
+_BEFORE = (
+    _IN_THREAD.where(_PLACE < _GIVEN).order_by(_COLUMNS.at.desc(), _COLUMNS.seq.desc()).limit(1)
+)
+_BEHIND = _IN_THREAD.where(_PLACE > _GIVEN).order_by(_COLUMNS.at, _COLUMNS.seq).limit(1)
+
+_OLD = (_COLUMNS.at < bindparam("at"), _COLUMNS.seq < bindparam("mark"))
+_FORGET = delete(hook_history).where(*_OLD)
+_COUNT_BEFORE = select(func.count()).select_from(hook_history).where(*_OLD)

@@ -1,4 +1,5 @@
-"""Takes old entries out of the journal, and declares where they were.
+"""Takes old entries out of the journal and declares where they were, and what hooks told out of
+their history.
 
 Only operations that have ended are touched: the journal of a running one is still joined with what
 Codex says. Of each the first entries go, and one entry stays in their place that says so, under the
@@ -7,7 +8,7 @@ report and its idempotency key stay for ever.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category
+from codex_control_plane_mcp.store import hook_history
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.schema import journal, operations
 
@@ -44,11 +46,24 @@ class Old:
 class Pruned:
     """What was taken out, or would be."""
 
-    operations: int
-    entries: int
-    bytes: int
+    old: tuple[Old, ...]
+    #: Of other people's turns, as hooks told of them.
+    hook_events: int
     #: What the journal takes now, or would.
     bytes_left: int
+
+    @property
+    def operations(self) -> int:
+        """How many had entries taken out."""
+        return len(self.old)
+
+    @property
+    def entries(self) -> int:
+        return sum(one.entries for one in self.old)
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.bytes for one in self.old)
 
 
 def prune(
@@ -57,20 +72,18 @@ def prune(
     """Take out the entries before a moment, then of the operations that ended first as much as it
     takes for the journal to need no more than `keep_bytes`, as far as that goes."""
 
-    def choose(reading: Connection) -> tuple[list[Old], int]:
-        return _chosen(reading, older_than, keep_bytes), journal_bytes(reading)
+    def choose(reading: Connection) -> tuple[list[Old], int, int]:
+        told = 0 if older_than is None else hook_history.count_before(reading, older_than)
+        return _chosen(reading, older_than, keep_bytes), journal_bytes(reading), told
 
-    old, total = book.read_now(choose)
+    old, total, told = book.read_now(choose)
     if not dry_run:
+        if older_than is not None:
+            told, _ = book.write_now(partial(hook_history.forget_before, moment=older_than))
         for batch in _batches(old):
             book.write_now(partial(_take_out, batch=batch))
-    won = sum(one.bytes for one in old)
-    return Pruned(
-        operations=len(old),
-        entries=sum(one.entries for one in old),
-        bytes=won,
-        bytes_left=total - won,
-    )
+    done = Pruned(tuple(old), told, total)
+    return replace(done, bytes_left=total - done.bytes)
 
 
 def journal_bytes(connection: Connection) -> int:

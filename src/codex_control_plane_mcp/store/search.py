@@ -285,6 +285,21 @@ def forget_hooks(connection: Connection) -> None:
     set_hooks_head(connection, 0)
 
 
+def forget_before(connection: Connection, operation_id: OperationId, at: Moment) -> None:
+    """Take out what an operation that has ended said on the way, up to a moment. What was asked and
+    what it came to stays: that is no part of the journal."""
+    connection.execute(
+        "DELETE FROM texts WHERE operation_id = ?1 AND at <= ?2 AND (kind = ?3 OR kind = ?4"
+        " AND id < (SELECT max(id) FROM texts WHERE operation_id = ?1 AND kind = ?4))",
+        (operation_id, at, TextKind.ANSWER, TextKind.PLAN),
+    )
+
+
+def forget_hooks_before(connection: Connection, at: Moment) -> None:
+    """Take out what hooks told before a moment."""
+    connection.execute("DELETE FROM texts WHERE operation_id IS NULL AND at < ?", (at,))
+
+
 def _insert(connection: Connection, origin: Origin, one: Said) -> None:
     connection.execute(
         "INSERT INTO texts (operation_id, item_id, project_id, thread_id, turn_id, kind, at, text)"

@@ -1,15 +1,17 @@
-"""`prune`: take old entries out of the journal of a state, which may be in use meanwhile."""
+"""`prune`: take old entries out of the journal of a state, which may be in use meanwhile; out of
+the search, too."""
 
 import json
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codex_control_plane_mcp import paths, settings
-from codex_control_plane_mcp.clock import SystemClock, later
+from codex_control_plane_mcp.clock import Moment, SystemClock, later
 from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.store import search
 from codex_control_plane_mcp.store.book import opened
 from codex_control_plane_mcp.store.retention import Pruned, prune
 
@@ -31,22 +33,32 @@ def run(state_db: str | None, asked: Asked, *, as_json: bool) -> int:
         raise InvalidArgument("say what to keep: --older-than 30d, --keep-size 200M, or both")
     age = None if asked.older_than is None else _age(asked.older_than)
     keep_bytes = None if asked.keep_size is None else _size(asked.keep_size)
-    state = settings.load(os.environ).state_db
+    stated = settings.load(os.environ)
     if state_db is not None:
-        state = Path(paths.canonical(state_db))
-    if not state.is_file():
-        raise InvalidArgument(f"there is no state at {state}; name one with --state-db")
-    with opened(state) as book:
-        done = prune(
-            book,
-            older_than=None if age is None else later(SystemClock().now(), -age),
-            keep_bytes=keep_bytes,
-            dry_run=asked.dry_run,
-        )
+        stated = replace(stated, state_db=Path(paths.canonical(state_db)))
+    if not stated.state_db.is_file():
+        raise InvalidArgument(f"there is no state at {stated.state_db}; name one with --state-db")
+    older_than = None if age is None else later(SystemClock().now(), -age)
+    with opened(stated.state_db) as book:
+        done = prune(book, older_than=older_than, keep_bytes=keep_bytes, dry_run=asked.dry_run)
+    if not asked.dry_run and stated.search_index.is_file():
+        _forget(stated.search_index, done, older_than)
     sys.stdout.write(
         json.dumps(_as_json(done, asked)) + "\n" if as_json else _in_words(done, asked)
     )
     return 0
+
+
+def _forget(search_index: Path, done: Pruned, older_than: Moment | None) -> None:
+    """Have what was taken out be found no more."""
+    try:
+        with search.opened(search_index) as connection, search.writing(connection):
+            for one in done.old:
+                search.forget_before(connection, one.operation_id, one.last_at)
+            if older_than is not None:
+                search.forget_hooks_before(connection, older_than)
+    except search.Damaged:
+        search.remove(search_index)  # whoever searches next makes it anew
 
 
 def _age(stated: str) -> int:
@@ -68,7 +80,8 @@ def _in_words(done: Pruned, asked: Asked) -> str:
     verb, left = ("Would remove", "would be") if asked.dry_run else ("Removed", "are")
     return (
         f"{verb} {done.entries:,} journal entries of {done.operations:,} ended tasks,"
-        f" about {_human(done.bytes)}; {_human(done.bytes_left)} {left} left.\n"
+        f" about {_human(done.bytes)}; {_human(done.bytes_left)} {left} left."
+        f" Of what hooks told: {done.hook_events:,}.\n"
         "Tasks, reports and their ids are kept. The file does not shrink: the room is used again.\n"
     )
 
@@ -82,6 +95,7 @@ def _as_json(done: Pruned, asked: Asked) -> dict[str, object]:
         "dryRun": asked.dry_run,
         "operations": done.operations,
         "entries": done.entries,
+        "hookEvents": done.hook_events,
         "bytes": done.bytes,
         "bytesLeft": done.bytes_left,
     }

@@ -201,4 +201,4 @@ CREATE TABLE hook_history (
     CHECK ((turn_id IS NULL) = (kind = 'session'))
 );
 
-CREATE INDEX hook_history_by_thread ON hook_history (thread_id, seq);
+CREATE INDEX hook_history_by_thread ON hook_history (thread_id, at, seq);
