@@ -26,22 +26,32 @@ from tests.doors.clients import EVERYTHING, calling, task
 # --- The surface ---------------------------------------------------------------------------------
 
 
-def test_every_schema_is_a_schema_and_every_hint_that_means_something_is_given() -> None:
+#: What MCP says of a tool that does not say it.
+GRANTED = {
+    "readOnlyHint": False,
+    "destructiveHint": True,
+    "idempotentHint": False,
+    "openWorldHint": True,
+}
+
+
+def test_every_schema_is_a_schema_and_only_hints_that_say_something_are_given() -> None:
     for one in EVERYTHING.definitions:
         for schema in (one["inputSchema"], one["outputSchema"]):
             jsonschema.Draft202012Validator.check_schema(schema)
             assert schema["type"] == "object"
         assert one["inputSchema"]["additionalProperties"] is False
-        assert all(isinstance(hint, bool) for hint in one["annotations"].values())
-        # MCP: of a tool that only reads, the other two mean nothing.
-        only_reads = {"readOnlyHint", "openWorldHint"}
-        others = set() if one["annotations"]["readOnlyHint"] else {"destructive", "idempotent"}
-        assert set(one["annotations"]) == only_reads | {f"{other}Hint" for other in others}
+        for name, hint in one["annotations"].items():
+            assert hint is not GRANTED[name]
+        if one["annotations"].get("readOnlyHint"):
+            # MCP: of a tool that only reads, these mean nothing.
+            assert not {"destructiveHint", "idempotentHint"} & set(one["annotations"])
 
 
 def test_codex_asks_its_person_only_before_a_decision_is_given() -> None:
     def asks(hints: dict[str, bool]) -> bool:
         """Codex's own rule for tools of MCP servers."""
+        hints = GRANTED | hints
         if hints["readOnlyHint"]:
             return False
         return hints["destructiveHint"] or hints["openWorldHint"]

@@ -176,14 +176,20 @@ class WorktreeView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What whoever handed in a task goes on with."""
+class Started:
+    """The least that whoever had a turn started goes on with."""
 
     operation_id: str
-    client_request_id: str | None
     status: Status
     thread_id: str | None
     turn_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Started):
+    """What whoever handed in a task goes on with."""
+
+    client_request_id: str | None = field(metadata=TACIT)
     #: Whether an earlier call had made it.
     idempotent: bool | None = field(default=None, metadata=OPTIONAL)
     queue_state: QueueState = field(metadata=BRIEF)

@@ -50,7 +50,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         "codex_submit_task start_chat, answered once the turn runs (threadId, turnId), has failed, "
         "or after 40 s; then go on with operationId.",
         args.StartChat,
-        (views.Receipt,),
+        (views.Started,),
         Hints(),
         _start_chat,
         toolset="compat",
@@ -61,7 +61,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         "codex_send_message",
         "The same for send_message, to chat_id (a thread id).",
         args.SendMessage,
-        (views.Receipt,),
+        (views.Started,),
         Hints(),
         _send_message,
         toolset="compat",

@@ -133,4 +133,6 @@ def _nullable(parts: list[Any], depth: int) -> Json:
 
 def _array(item: Any, depth: int) -> Json:
     schema = _schema(item, depth)
-    return {"type": "array", "items": schema} if schema else {"type": "array"}
+    # That they are objects says nothing about them.
+    is_told = schema not in ({}, {"type": "object"})
+    return {"type": "array", "items": schema} if is_told else {"type": "array"}

@@ -119,6 +119,15 @@ def offered(toolsets: tuple[ToolSet, ...]) -> Offer:
     )
 
 
+#: What clients assume where nothing is said.
+_GRANTED = {
+    "readOnlyHint": False,
+    "destructiveHint": True,
+    "idempotentHint": False,
+    "openWorldHint": True,
+}
+
+
 def _definition(tool: Tool[Any]) -> Json:
     return {
         "name": tool.name,
@@ -130,16 +139,12 @@ def _definition(tool: Tool[Any]) -> Json:
 
 
 def _annotations(hints: Hints) -> Json:
-    """Every hint that means something: of a tool that only reads, two do not."""
-    world = {"openWorldHint": hints.open_world}
-    if hints.read_only:
-        return {"readOnlyHint": True, **world}
-    return {
-        "readOnlyHint": False,
-        "destructiveHint": hints.destructive,
-        "idempotentHint": hints.idempotent,
-        **world,
-    }
+    """What differs from what MCP takes for granted; of a tool that only reads, two hints mean
+    nothing."""
+    stated = {"readOnlyHint": hints.read_only, "openWorldHint": hints.open_world}
+    if not hints.read_only:
+        stated |= {"destructiveHint": hints.destructive, "idempotentHint": hints.idempotent}
+    return {name: hint for name, hint in stated.items() if hint is not _GRANTED[name]}
 
 
 def _version_block(tools: Sequence[Tool[Any]], definitions: Sequence[Json]) -> VersionBlock:

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.submit import Task
-from codex_control_plane_mcp.desk.views import Receipt
+from codex_control_plane_mcp.desk.views import Started
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.desk.workflows import views
 from codex_control_plane_mcp.desk.workflows.deciding import Adopt, Approve
@@ -252,7 +252,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         "Have a workflow's plan (that approves it) or a chat's plan carried out; answers once the "
         "turn runs.",
         args.ExecutePlan,
-        (Receipt,),
+        (Started,),
         Hints(destructive=True),
         _execute,
         toolset="compat",
