@@ -23,6 +23,7 @@ from benchmarks import (
     ack,
     connect,
     dispatch,
+    former,
     growth,
     guard,
     hook,
@@ -56,6 +57,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "scale": scale.measure,
     "hook": hook.measure,
     "search": search.measure,
+    "former": former.measure,
 }
 
 

@@ -131,11 +131,12 @@ _LOOKS: dict[str, Callable[[Place], Look]] = {
 
 def _opened(stack: ExitStack, installation: Installation, count: int) -> Place:
     place = stack.enter_context(stage(installation))
-    ids = _filled(place, count)
+    ids = filled(place, count)
     return Place(stack.enter_context(place.client()), ids)
 
 
-def _filled(place: Stage, count: int) -> list[OperationId]:
+def filled(place: Stage, count: int) -> list[OperationId]:
+    """Put so many finished tasks into a state that nobody has opened; their ids."""
     make_private_folder(str(place.state_db.parent))
     with opened(place.state_db) as book:
         first = book.write_now(lambda writing: _one(writing, place.project))[0]
