@@ -81,7 +81,7 @@ def make_private_folder(path: str) -> None:
         if not os.path.isdir(path):
             raise
         return
-    _sync(parent or ".")
+    sync_folder(parent or ".")
 
 
 def replace_file(path: str, content: bytes) -> None:
@@ -98,7 +98,7 @@ def replace_file(path: str, content: bytes) -> None:
         raise
 
 
-def _sync(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Have the names in a folder survive a power loss, where the system can."""
     if os.name != "posix":
         return

@@ -16,6 +16,7 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "init"),
         (ADMIN, "print-config"),
         (ADMIN, "prune"),
+        (ADMIN, "backup"),
         (HOOKS, "install"),
         (HOOKS, "uninstall"),
         (HOOKS, "status"),

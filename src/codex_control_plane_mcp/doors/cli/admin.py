@@ -165,6 +165,30 @@ def prune(
 
 
 @app.command()
+def backup(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The copy: a file that does not exist.")
+    ],
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the state to a file, also while the worker works.
+
+    The copy is of one moment, and is checked before it gets its name. It holds tasks, reports,
+    plans, questions and answers; not Codex's own chats, which are in CODEX_HOME, nor worktrees.
+
+    To restore: run `stop`, remove the state file with those that end in -wal, -shm and .search, and
+    put the copy in its place. Tasks that had not ended when the copy was made are gone on with;
+    one that was queued then is sent to Codex, even if it has run since.
+
+    Exit codes: 0 copied, 1 no copy was made, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.backup import run
+
+    raise typer.Exit(run(state_db, path, as_json=as_json))
+
+
+@app.command()
 def selftest(
     chaos: Annotated[
         bool,
