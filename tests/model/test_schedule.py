@@ -7,7 +7,7 @@ from itertools import combinations, count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codex_control_plane_mcp.clock import Moment, later
@@ -15,6 +15,7 @@ from codex_control_plane_mcp.model.ids import OperationId, ProjectId, ThreadId
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import Priority
 from codex_control_plane_mcp.model.schedule import (
+    PATIENCE_SECONDS,
     STEP_SECONDS,
     Job,
     Limits,
@@ -64,7 +65,7 @@ def crowds(draw: st.DrawFn, most: int = 9) -> list[Job]:
             thread_id=draw(st.sampled_from([None, ThreadId("t1"), ThreadId("t2")])),
             sandbox=draw(st.sampled_from(Sandbox)),
             resource_keys=draw(keys),
-            agent_served_at=later(NOON, draw(st.integers(0, 3)) * 200),
+            line_moved_at=later(NOON, draw(st.integers(0, 3)) * 200),
         )
         for number in range(draw(st.integers(0, most)))
     ]
@@ -74,7 +75,7 @@ def crowds(draw: st.DrawFn, most: int = 9) -> list[Job]:
 def scenes(draw: st.DrawFn) -> tuple[list[Job], list[Job], Limits, Moment]:
     """What waits, what runs (within the limits), the limits, and the time."""
     allowed = draw(limits)
-    now = later(NOON, draw(st.integers(0, 6)) * 150)
+    now = later(NOON, draw(st.integers(0, 20)) * 150)
     crowd = draw(crowds(14))
     cut = draw(st.integers(0, len(crowd)))
     running, _ = decided(crowd[:cut], [], allowed, now)
@@ -84,6 +85,9 @@ def scenes(draw: st.DrawFn) -> tuple[list[Job], list[Job], Limits, Moment]:
 
 
 Scene = tuple[list[Job], list[Job], Limits, Moment]
+
+#: The slot that all want.
+EVERYWHERE: Counter[tuple[str, object]] = Counter([("all turn slots are taken", "")])
 
 
 def taken(jobs: Sequence[Job]) -> Counter[tuple[str, object]]:
@@ -140,7 +144,17 @@ def test_every_queued_job_starts_or_waits_for_a_true_reason(scene: Scene) -> Non
             for o in reasons
             if collide(waiting, by_id[OperationId(o)])
         ]
+        # And nobody takes what is kept for another.
+        true += [
+            f"it may not pass {o}, which has waited for too long"
+            for o in reasons
+            if o != id_ and is_impatient(by_id[OperationId(o)], now)
+        ]
         assert reason in true
+
+
+def is_impatient(job: Job, now: Moment) -> bool:
+    return now >= later(max(job.due_at, job.line_moved_at), PATIENCE_SECONDS)
 
 
 @settings(max_examples=100)
@@ -156,7 +170,7 @@ def test_no_limit_is_passed_by_what_starts(scene: Scene) -> None:
 
 @settings(max_examples=100)
 @given(scene=scenes())
-def test_a_slot_is_left_free_only_where_nobody_can_take_it_or_keys_are_waited_for(
+def test_a_slot_is_left_free_only_where_nobody_can_take_it_or_it_is_kept_for_another(
     scene: Scene,
 ) -> None:
     queued, active, limits, now = scene
@@ -164,7 +178,11 @@ def test_a_slot_is_left_free_only_where_nobody_can_take_it_or_keys_are_waited_fo
     running = [*active, *(one for one in queued if one.id in decision.start)]
     for one in queued:
         if one.id in reasons and not one.resource_keys:
-            assert obstacles(one, running, limits)
+            assert obstacles(one, running, limits) or any(
+                is_impatient(other, now) and taken([one]) & taken([other]) - EVERYWHERE
+                for other in queued
+                if other.id in reasons and other.id != one.id
+            )
 
 
 @settings(max_examples=100)
@@ -323,6 +341,75 @@ def test_who_waits_for_more_than_keys_keeps_none_from_others() -> None:
     assert decided([whole, web], running, Limits(), NOON)[0].start == ("web",)
 
 
+# --- Patience -------------------------------------------------------------------------------------
+
+LATE = later(due_at(Priority.NORMAL, NOON), PATIENCE_SECONDS)
+WRITER: dict[str, Any] = {"agent": "bob", "sandbox": Sandbox.WORKSPACE_WRITE}
+
+
+def test_who_headed_its_line_for_too_long_keeps_its_keys_and_then_the_writers_slot() -> None:
+    old = job("old", agent="ann", sandbox=Sandbox.WORKSPACE_WRITE, resource_keys=("src",))
+    api, writer = job("api", agent="eve", resource_keys=("src/api",)), job("writer", **WRITER)
+    queued = [
+        old,
+        job("web", came=1, agent="eve", resource_keys=("src/web",)),
+        job("next", came=1, **WRITER),
+    ]
+    before = later(LATE, -1)
+    assert decided(queued, [writer], Limits(), before)[0].start == ("web",)
+    decision, reasons = decided(queued, [writer], Limits(), LATE)
+    assert decision.start == ()
+    assert reasons["web"] == "its resource keys meet those of old"
+    # While it has not its keys, the writers' slot is not left idle for it.
+    assert decided(queued, [api], Limits(), LATE)[0].start == ("next",)
+    assert decided(queued, [], Limits(), LATE)[0].start == ("old",)
+
+
+def test_who_waits_for_a_slot_of_the_project_keeps_the_writers_slot() -> None:
+    old = job("old", agent="ann", sandbox=Sandbox.WORKSPACE_WRITE)
+    later_ones = [job("reader", came=1, agent="eve"), job("next", came=1, **WRITER)]
+    decision, reasons = decided(
+        [old, *later_ones], [job("runs"), job("runs too")], Limits(per_project=2), LATE
+    )
+    assert decision.start == ()
+    assert set(reasons.values()) == {"the project's turn slots are taken"}
+    running = [job("runs"), job("full", agent="ann", project_id=ProjectId("garden"))]
+    decision, reasons = decided([old, *later_ones], running, Limits(per_agent=1), LATE)
+    assert decision.start == ("next", "reader")
+    assert reasons == {"old": "the agent's turn slots are taken"}
+
+
+def test_who_waits_for_its_thread_keeps_nothing_and_lets_the_next_of_its_line_be_patient() -> None:
+    talk: dict[str, Any] = {
+        "agent": "ann",
+        "thread_id": ThreadId("t1"),
+        "sandbox": Sandbox.WORKSPACE_WRITE,
+    }
+    behind = job("behind", agent="ann", came=1, resource_keys=("src",), sandbox=WRITER["sandbox"])
+    queued = [job("old", **talk), behind, job("api", came=2, resource_keys=("src/api",))]
+    running = [job("asks", thread_id=ThreadId("t1")), job("writer", **WRITER)]
+    decision, reasons = decided(queued, running, Limits(9, 9, 9), later(LATE, 1))
+    assert decision.start == ()
+    assert reasons["old"] == "another turn runs in this thread"
+    assert reasons["api"] == "its resource keys meet those of behind"
+
+
+def test_a_slot_kept_for_one_is_a_reason_for_others() -> None:
+    old = job("old", agent="ann", project_id=ProjectId("garden"), resource_keys=("",))
+    holder = job("holder", project_id=ProjectId("garden"), resource_keys=("src",))
+    young = job("young", came=1, agent="ann")
+    _, reasons = decided([old, young], [holder], Limits(per_agent=1), LATE)
+    assert reasons["young"] == "it may not pass old, which has waited for too long"
+
+
+def test_where_all_wait_long_agents_still_take_turns() -> None:
+    """A hundred minutes of one agent's work are queued; another task waits for two turns."""
+    jobs = [job(f"ann-{n}", agent="ann") for n in range(20)]
+    jobs += [job("bob-0", came=5_000, agent="bob", priority=Priority.HIGH)]
+    order = simulated(jobs, ONE, turn_seconds=600, until=10_000)
+    assert ("bob-0", 6_000) in order
+
+
 # --- Whose turn it is -----------------------------------------------------------------------------
 
 ONE = Limits(everywhere=1)
@@ -394,22 +481,24 @@ def simulated(
     """Who starts at which second, when every turn takes as long."""
     started: list[tuple[str, int]] = []
     running: list[tuple[int, Job]] = []
-    served: dict[str, Moment] = {}
     left = {one.id: one for one in jobs}
     for second in range(0, until, 100):
         now = later(NOON, second)
         running = [(end, one) for end, one in running if end > second]
-        there = [
-            replace(one, agent_served_at=served.get(one.agent, Moment(0)))
-            for one in left.values()
-            if one.due_at <= later(now, STEP_SECONDS)
-        ]
+        there = [one for one in left.values() if one.due_at <= later(now, STEP_SECONDS)]
         for id_ in decided(there, [one for _, one in running], limits, now)[0].start:
             one = left.pop(id_)
+            left = {other.id: in_line(other, one, now) for other in left.values()}
             running.append((second + turn_seconds, one))
-            served[one.agent] = now
             started.append((id_, second))
     return started
+
+
+def in_line(waiting: Job, begun: Job, now: Moment) -> Job:
+    """A job that still waits, after another has begun."""
+    if waiting.agent == begun.agent and (waiting.due_at, waiting.id) > (begun.due_at, begun.id):
+        return replace(waiting, line_moved_at=now)
+    return waiting
 
 
 # --- Nobody starves -------------------------------------------------------------------------------
@@ -424,6 +513,9 @@ SHAPES: list[dict[str, object]] = [
     {"agent": "bob", "sandbox": Sandbox.WORKSPACE_WRITE, "resource_keys": ("src/web",)},
     {"agent": "eve", "resource_keys": ("src/api",)},
     {"agent": "bob", "resource_keys": ("src/web", "docs")},
+    {"agent": "ann", "thread_id": ThreadId("t1")},
+    {"agent": "eve", "thread_id": ThreadId("t1"), "sandbox": Sandbox.WORKSPACE_WRITE},
+    {"agent": "ann", "project_id": ProjectId("garden")},
     {"agent": "eve", "project_id": ProjectId("garden")},
     {"agent": "bob", "project_id": ProjectId("garden"), "sandbox": Sandbox.WORKSPACE_WRITE},
 ]
@@ -436,6 +528,7 @@ SHAPES: list[dict[str, object]] = [
         {
             "agent": st.sampled_from(["", "ann"]),
             "sandbox": st.sampled_from(Sandbox),
+            "thread_id": st.sampled_from([None, ThreadId("t1")]),
             "resource_keys": keys,
             "priority": st.sampled_from(Priority),
         }
@@ -447,6 +540,25 @@ SHAPES: list[dict[str, object]] = [
     ),
     newcomers=st.booleans(),
 )
+# Both the slot of its project and its keys are taken by turns, and seldom free together.
+@example(
+    limits=Limits(5, 3, 3, 1),
+    victim={
+        "agent": "ann",
+        "priority": Priority.LOW,
+        "resource_keys": ("", "src"),
+        "sandbox": Sandbox.DANGER_FULL_ACCESS,
+    },
+    arrivals=[
+        (SHAPES[3], Priority.LOW, 3),
+        (SHAPES[0], Priority.LOW, 1),
+        (SHAPES[0], Priority.LOW, 3),
+        (SHAPES[3], Priority.HIGH, 3),
+        (SHAPES[6], Priority.LOW, 3),
+        (SHAPES[0], Priority.LOW, 1),
+    ],
+    newcomers=False,
+)
 def test_nobody_waits_for_ever_whoever_keeps_coming(
     limits: Limits,
     victim: dict[str, object],
@@ -454,22 +566,19 @@ def test_nobody_waits_for_ever_whoever_keeps_coming(
     newcomers: bool,
 ) -> None:
     """More comes each minute than can be done, of the highest priority and from agents never seen
-    before; and yet the one that came first is done before long."""
+    before; and yet the one that came first begins before long."""
     waiting = [job("victim", **victim)]  # type: ignore[arg-type]
     running: list[tuple[int, Job]] = []
-    served: dict[str, Moment] = {}
     for minute in range(150):
         now = later(NOON, minute * 60)
         shape, priority, minutes = arrivals[minute % len(arrivals)]
         fresh = dict(shape, agent=f"new-{minute}") if newcomers else shape
         waiting.append(job(came=minute * 60, priority=priority, **fresh))  # type: ignore[arg-type]
         running = [(end, one) for end, one in running if end > minute]
-        there = [replace(one, agent_served_at=served.get(one.agent, Moment(0))) for one in waiting]
-        for id_ in decided(there, [one for _, one in running], limits, now)[0].start:
+        for id_ in decided(waiting, [one for _, one in running], limits, now)[0].start:
             if id_ == "victim":
                 return
             one = next(one for one in waiting if one.id == id_)
-            waiting.remove(one)
+            waiting = [in_line(other, one, now) for other in waiting if other is not one]
             running.append((minute + minutes, one))
-            served[one.agent] = now
     raise AssertionError("the victim starved")

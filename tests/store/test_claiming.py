@@ -220,7 +220,12 @@ limits = st.builds(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(first=crowds, second=crowds, limits=limits, pause=st.sampled_from([0, 1, STEP_SECONDS]))
+@given(
+    first=crowds,
+    second=crowds,
+    limits=limits,
+    pause=st.sampled_from([0, 1, STEP_SECONDS, 9 * STEP_SECONDS]),
+)
 def test_what_starts_and_why_the_rest_waits_is_as_if_the_whole_queue_were_read(
     desk: Desk,
     first: list[dict[str, Any]],
@@ -238,7 +243,7 @@ def test_what_starts_and_why_the_rest_waits_is_as_if_the_whole_queue_were_read(
 
     waiting = [one for one in desk.read(operations.unfinished) if one.status is Status.QUEUED]
     active, now = desk.read(queue.active_jobs), desk.clock.now()
-    jobs = [replace(queue.job_of(one), agent_served_at=_served(desk, one)) for one in waiting]
+    jobs = [replace(queue.job_of(one), line_moved_at=_moved(desk, one)) for one in waiting]
     decision, reasons = decided(jobs, active, limits, now)
     jobs.sort(key=lambda job: (job.due_at, job.id))
     for place, job in enumerate(jobs, 1):
@@ -253,12 +258,18 @@ def test_what_starts_and_why_the_rest_waits_is_as_if_the_whole_queue_were_read(
     assert claim(desk, me, limits) == decision.start
 
 
-def _served(desk: Desk, operation: Operation) -> Moment:
-    """When the operation's agent last began a turn."""
-    agent = operation.agent_id or ""
-    query = text("SELECT max(started_at) FROM operations WHERE agent_id = :agent")
-    served = desk.read(lambda connection: connection.scalar(query, {"agent": agent}))
-    return Moment(served or 0)
+def _moved(desk: Desk, operation: Operation) -> Moment:
+    """When one before it in its line last began a turn."""
+    query = text(
+        "SELECT max(started_at) FROM operations WHERE agent_id = :agent AND started_at > :due"
+        " AND (due_at < :due OR due_at = :due AND id < :id)"
+    )
+    values = {
+        "agent": operation.agent_id or "",
+        "due": queue.job_of(operation).due_at,
+        "id": operation.id,
+    }
+    return Moment(desk.read(lambda connection: connection.scalar(query, values)) or 0)
 
 
 def _fill(desk: Desk, crowd: list[dict[str, Any]]) -> None:
@@ -283,13 +294,14 @@ def test_of_a_long_queue_only_the_heads_are_read(
     made = queue._job
     monkeypatch.setattr(queue, "_job", make)
     assert len(claim(desk, me, limits)) == 2
-    # Three lines at first; one when a project is full; none when both are.
-    assert len(read) == 4
+    # Three lines for who has waited too long, and again for who starts first; one when a project
+    # is full; none when both are.
+    assert len(read) == 7
     last = desk.submit()
     read.clear()
     assert why(desk, last, limits) == Waiting("the project's turn slots are taken", position=59)
     assert claim(desk, me, limits) == ()
-    assert len(read) == 4  # The two that run, each time.
+    assert len(read) == 7  # The two that run, each time; and the three lines, once.
 
 
 def test_what_waits_and_is_not_wanted_any_more_is_found(desk: Desk) -> None:

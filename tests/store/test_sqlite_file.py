@@ -138,9 +138,9 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: queue._decide(c, [], Limits(), NOON),
         "SCAN operations USING COVERING INDEX operations_lines",
     ),
-    "when an agent was served": (
+    "when a line last moved": (
         lambda c: queue._decide(c, [], Limits(), NOON),
-        "SEARCH q USING INDEX operations_served (agent_id=?",
+        "SEARCH q USING INDEX operations_served (agent_id=? AND started_at>?)",
     ),
     "the steering that waits": (
         lambda c: c.scalars(queue._STEERING).all(),
@@ -280,7 +280,7 @@ def test_a_hot_query_goes_by_its_index(sqlite_desk: Desk, name: str) -> None:
     query, expected = HOT[name]
     with listening_to(sqlite_desk) as heard:
         sqlite_desk.read(query)
-    ((statement, values),) = [said for said in heard if said[0].startswith(("SELECT", "WITH"))]
+    *_, (statement, values) = [said for said in heard if said[0].startswith(("SELECT", "WITH"))]
     database = sqlite3.connect(str(sqlite_desk.where))
     try:
         rows = database.execute(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[arg-type]

@@ -6,14 +6,22 @@ at the head of a line, who could run now, the next to start is
 
 1. who is due, or will be in fewer steps: so each step of waiting lifts a job by one priority;
 2. of equals, whose agent has fewer turns, those just started among them;
-3. of equals, who waits longer: since it was due or its agent last began a turn, whichever is later.
+3. of equals, who waits longer: since it was due or one before it in its line last began a turn,
+   whichever is later.
 
-Who cannot run now holds nobody up, with one exception: who waits for nothing but its resource keys
-is not passed by those whose keys would keep it waiting.
+Who cannot run now holds nobody up, with two exceptions:
 
-So nobody starves while turns end. Two steps after it came a job is level with every other, agents
-take turns whatever the length of their lines, and in its line only those stay before a job that
-were due before it.
+- who waits for nothing but its resource keys is not passed by those whose keys would keep it
+  waiting;
+- who has stood at the head of its line for `PATIENCE_SECONDS` goes before all others, and has what
+  it wants kept for it, in this order: its thread, a slot of its agent, its keys, the right to write
+  in its project, a slot of its project. The next is kept only when it has those before, so what
+  many want is not left idle for one who waits for what few want, and of two for whom something is
+  kept neither waits for what is kept for the other for ever.
+
+So nobody starves while turns end. Those before a job in its line go, and it is the head; only they
+go before it then who came to the head of their lines earlier, and those are ever fewer; and what it
+waits for comes free once and is not taken again.
 """
 
 import math
@@ -29,6 +37,10 @@ from codex_control_plane_mcp.model.request import Priority
 
 #: A waiting job counts as one of the next priority after so long.
 STEP_SECONDS: Final = 300
+
+#: For so long others may pass who waits at the head of its line. Longer than most turns, so that
+#: where all wait long it is still the agents' turns that decide.
+PATIENCE_SECONDS: Final = 6 * STEP_SECONDS
 
 NEVER: Final = Moment(0)
 
@@ -63,23 +75,28 @@ class Job:
     #: What of its project it has for itself while it runs: `src` excludes `src/api`, "" all keys.
     resource_keys: tuple[str, ...] = ()
     due_at: Moment
-    #: When its agent last began a turn; 0: never.
-    agent_served_at: Moment = NEVER
+    #: When one before it in its line last began a turn; 0: never since this one was due.
+    line_moved_at: Moment = NEVER
     #: Whether it has a turn of its own. Steering belongs to a turn that has its slots already.
     takes_turn: bool = True
 
+    @property
+    def first_since(self) -> Moment:
+        """Of the head of a line: since when it is, and is due."""
+        return max(self.due_at, self.line_moved_at)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
     """Whom the queue need not offer: who has been chosen, and who could not start anyway."""
 
-    chosen: frozenset[OperationId]
-    projects: frozenset[str]
-    agents: frozenset[str]
-    threads: frozenset[str]
-    written_projects: frozenset[str]
+    chosen: frozenset[OperationId] = frozenset()
+    projects: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    threads: frozenset[str] = frozenset()
+    written_projects: frozenset[str] = frozenset()
     #: Keys that wait for others of their project.
-    keys: frozenset[tuple[ProjectId, tuple[str, ...]]]
+    keys: frozenset[tuple[ProjectId, tuple[str, ...]]] = frozenset()
 
 
 #: Gives the first job of each agent's line, by `due_at` and id, that need not be passed.
@@ -112,12 +129,18 @@ class Decision:
 def decide(heads: Heads, active: Sequence[Job], limits: Limits, now: Moment) -> Decision:
     """Choose the jobs to start, one after the other, until there is no slot or nobody to take it.
 
-    However many wait, the queue is asked for the heads of its lines only, once for each that
-    starts.
+    However many wait, the queue is asked for the heads of its lines only, once and once more for
+    each that starts.
     """
     before = _Taken(limits, active)
     taken = _Taken(limits, active)
     start: list[OperationId] = []
+    for job in () if taken.is_full else _impatient(heads, taken, now):
+        if taken.obstacle(job) is not None:
+            taken.keep_for(job)
+        else:
+            start.append(job.id)
+            taken.start(job, now)
     while not taken.is_full and (offered := list(heads(taken.passed()))):
         job = min(offered, key=lambda job: taken.turn(job, now))
         if taken.obstacle(job) is None:
@@ -126,6 +149,16 @@ def decide(heads: Heads, active: Sequence[Job], limits: Limits, now: Moment) -> 
         else:
             taken.keep_keys_for(job)
     return Decision(tuple(start), before, taken)
+
+
+def _impatient(heads: Heads, taken: "_Taken", now: Moment) -> list[Job]:
+    """Who has stood at the head of its line for too long, the longest first. Those behind a turn
+    of their thread do not stand in the line meanwhile: it is theirs when that has ended."""
+    found = heads(Passed(threads=taken.passed().threads))
+    return sorted(
+        (job for job in found if seconds_between(job.first_since, now) >= PATIENCE_SECONDS),
+        key=lambda job: (job.first_since, job.due_at, job.id),
+    )
 
 
 def obstacle(job: Job, active: Iterable[Job], limits: Limits) -> str | None:
@@ -143,6 +176,11 @@ _REASONS: Final[dict[SlotKind, str]] = {
     "thread": "another turn runs in this thread",
     "project_writes": "another writing turn runs in this project",
 }
+
+
+#: The kinds of which an impatient job keeps its slot before it has its keys; then of which.
+_KEPT_BEFORE_KEYS: Final[tuple[SlotKind, ...]] = ("thread", "agent")
+_KEPT_AFTER_KEYS: Final[tuple[SlotKind, ...]] = ("project_writes", "project")
 
 
 def slots(job: Job) -> Sequence[_Slot]:
@@ -170,7 +208,8 @@ def _covers(folder: str, key: str) -> bool:
 
 
 class _Taken:
-    """The slots and resource keys in use: by what runs, and by what is about to."""
+    """The slots and resource keys that nobody may have: in use by what runs or is about to, or
+    kept."""
 
     def __init__(self, limits: Limits, active: Iterable[Job]) -> None:
         self._limits: dict[SlotKind, int] = {
@@ -181,6 +220,8 @@ class _Taken:
             "project_writes": limits.writing_per_project,
         }
         self._count: Counter[_Slot] = Counter()
+        #: For whom slots are kept.
+        self._kept: defaultdict[_Slot, list[OperationId]] = defaultdict(list)
         #: How many turns each agent has, the unnamed one too.
         self._turns: Counter[str] = Counter()
         #: Of those chosen now: when their agents last began a turn.
@@ -200,27 +241,36 @@ class _Taken:
 
     def keep_keys_for(self, job: Job) -> None:
         """Let nobody behind it pass with keys that would keep it waiting."""
-        self._keys[job.project_id][job.id] = job.resource_keys
-        self._waiting.add((job.project_id, job.resource_keys))
+        if job.resource_keys:
+            self._keys[job.project_id][job.id] = job.resource_keys
+            self._waiting.add((job.project_id, job.resource_keys))
+
+    def keep_for(self, job: Job) -> None:
+        """Keep what it wants of each kind, as far as it has all of the kinds before."""
+        if self._keeps_slots(job, _KEPT_BEFORE_KEYS):
+            self.keep_keys_for(job)
+            if self._holder_of_keys(job) is None:
+                self._keeps_slots(job, _KEPT_AFTER_KEYS)
 
     @property
     def is_full(self) -> bool:
-        return self._is_full(("global", ""))
+        return self._free(("global", "")) <= 0
 
     def obstacle(self, job: Job) -> str | None:
         """What keeps a job from starting beside all these."""
         for slot in slots(job):
-            if self._is_full(slot):
+            kept = [id_ for id_ in self._kept[slot] if id_ != job.id]
+            if self._count[slot] >= self._limits[slot[0]]:
                 return _REASONS[slot[0]]
-        for id_, keys in self._keys[job.project_id].items():
-            if id_ != job.id and keys_meet(job.resource_keys, keys):
-                return f"its resource keys meet those of {id_}"
-        return None
+            if self._count[slot] + len(kept) >= self._limits[slot[0]]:
+                return f"it may not pass {kept[0]}, which has waited for too long"
+        holder = self._holder_of_keys(job)
+        return None if holder is None else f"its resource keys meet those of {holder}"
 
     def passed(self) -> Passed:
         gone: defaultdict[SlotKind, set[str]] = defaultdict(set)
-        for slot in self._count:
-            if self._is_full(slot):
+        for slot in {*self._count, *self._kept}:
+            if self._free(slot) <= 0:
                 gone[slot[0]].add(slot[1])
         return Passed(
             chosen=frozenset(self._chosen),
@@ -234,7 +284,7 @@ class _Taken:
     def turn(self, job: Job, now: Moment) -> tuple[int, int, Moment, Moment, OperationId]:
         """Whose turn it is: of two jobs the one for which this is less."""
         steps = math.ceil(seconds_between(now, job.due_at) / STEP_SECONDS)
-        served_at = self._served.get(job.agent, job.agent_served_at)
+        served_at = self._served.get(job.agent, job.line_moved_at)
         return (
             steps,
             self._turns[job.agent],
@@ -249,5 +299,20 @@ class _Taken:
             self._turns[job.agent] += 1
             self._keys[job.project_id][job.id] = job.resource_keys
 
-    def _is_full(self, slot: _Slot) -> bool:
-        return self._count[slot] >= self._limits[slot[0]]
+    def _free(self, slot: _Slot) -> int:
+        return self._limits[slot[0]] - self._count[slot] - len(self._kept[slot])
+
+    def _keeps_slots(self, job: Job, kinds: Sequence[SlotKind]) -> bool:
+        """Keep its slots of these kinds up to the first that it cannot have; whether it has all."""
+        wanted = dict(slots(job))
+        for slot in ((kind, wanted[kind]) for kind in kinds if kind in wanted):
+            if self._free(slot) <= 0:
+                return False
+            self._kept[slot].append(job.id)
+        return True
+
+    def _holder_of_keys(self, job: Job) -> OperationId | None:
+        for id_, keys in self._keys[job.project_id].items():
+            if id_ != job.id and keys_meet(job.resource_keys, keys):
+                return id_
+        return None

@@ -135,7 +135,7 @@ def _decide(connection: Connection, active: Sequence[Job], limits: Limits, now: 
 
 
 def _job(row: Sequence[Any]) -> Job:
-    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, served_at = row
+    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, moved_at = row
     return Job(
         id=id_,
         project_id=project_id,
@@ -144,7 +144,7 @@ def _job(row: Sequence[Any]) -> Job:
         sandbox=_SANDBOXES[sandbox],
         resource_keys=tuple(json.loads(keys)),
         due_at=due,
-        agent_served_at=served_at or NEVER,
+        line_moved_at=moved_at or NEVER,
         takes_turn=kind != OperationType.STEER_TURN.value,
     )
 
@@ -189,12 +189,17 @@ def _heads(*conditions: ColumnElement[bool]) -> Select[Any]:
         .scalar_subquery()
     )
     heads = select(first).where(lines.c.agent_id.not_in(_among("agents")))
-    served_at = (
+    moved_at = (
         select(func.max(_Q.started_at))
-        .where(_Q.agent_id == _ROWS.agent_id, _HAS_BEGUN)
+        .where(
+            _Q.agent_id == _ROWS.agent_id,
+            _HAS_BEGUN,
+            _Q.started_at > _ROWS.due_at,
+            tuple_(_Q.due_at, _Q.id) < tuple_(_ROWS.due_at, _ROWS.id),
+        )
         .scalar_subquery()
     )
-    return _JOBS.add_columns(served_at).where(_ROWS.id.in_(heads))
+    return _JOBS.add_columns(moved_at).where(_ROWS.id.in_(heads))
 
 
 _JOBS: Select[Any] = select(

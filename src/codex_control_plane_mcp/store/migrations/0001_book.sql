@@ -76,7 +76,7 @@ CREATE INDEX operations_lines
     WHERE status = 'queued' AND type <> 'steer_turn';
 CREATE INDEX operations_steering ON operations (due_at, id)
     WHERE status = 'queued' AND type = 'steer_turn';
--- When an agent last began a turn.
+-- When an agent's line last moved.
 CREATE INDEX operations_served ON operations (agent_id, started_at)
     WHERE started_at IS NOT NULL AND type <> 'steer_turn';
 CREATE INDEX operations_by_thread ON operations (thread_id, created_at);
