@@ -155,6 +155,12 @@ class Pipe:
         self._owed: dict[Id, Request] = {}
         self._hello: Request | None = None  # `initialize`, answered or not
         self._hello_done: bytes | None = None  # `notifications/initialized`
+        #: What an older client subscribed to, by URI; a later worker must hear of it too.
+        self._subscribed: dict[str, Request] = {}
+        #: Subscriptions that are being repeated: the client had its answers long ago.
+        self._repeated: set[Id] = set()
+        #: The release of the last worker.
+        self._release: object = None
         #: Questions of the present worker to the client, and of workers that went away.
         self._asked: set[Id] = set()
         self._orphaned: set[Id] = set()
@@ -223,6 +229,10 @@ class Pipe:
             request = Request(request_id, line, message)
             if method == "initialize":
                 self._hello, self._hello_done = request, None
+            elif method == "resources/subscribe" and (uri := _uri_of(message)) is not None:
+                self._subscribed[uri] = request
+            elif method == "resources/unsubscribe" and (uri := _uri_of(message)) is not None:
+                self._subscribed.pop(uri, None)
             self._owed[request_id] = request
             return request
         if method == "notifications/initialized":
@@ -315,9 +325,11 @@ class Pipe:
                 hello = self._hello
                 if hello is None or hello is greeted:
                     self._hand_over(worker, greeted)
-                    return
+                    break
             self._greet(worker, lines, hello)
             greeted = hello
+        for notice in self._missed(worker):
+            self._write(notice)
 
     def _greet(self, worker: rendezvous.Worker, lines: Iterator[bytes], hello: Request) -> None:
         """The client's `initialize`; the answer goes to the client only if it is still waiting."""
@@ -334,6 +346,11 @@ class Pipe:
     def _hand_over(self, worker: rendezvous.Worker, greeted: Request | None) -> None:
         if greeted is not None and self._hello_done is not None:
             worker.socket.sendall(self._hello_done + b"\n")
+        self._repeated.clear()
+        for request in self._subscribed.values():
+            if request.id not in self._owed:
+                self._repeated.add(request.id)
+                request.send_to(worker)
         for request in self._owed.values():
             if request is not greeted:
                 request.send_to(worker)
@@ -343,6 +360,15 @@ class Pipe:
             worker.socket.settimeout(GRACE_SECONDS)
         else:
             worker.socket.settimeout(None)
+
+    def _missed(self, worker: rendezvous.Worker) -> list[bytes]:
+        """What an older client may have missed while there was no worker: what it subscribed to may
+        have changed, and another release may have other tools."""
+        notices = [_notice("resources/updated", {"uri": uri}) for uri in self._subscribed]
+        if self._release not in (None, worker.version) and self._hello_done is not None:
+            notices.append(_notice("tools/list_changed", {}))
+        is_first, self._release = self._release is None, worker.version
+        return [] if is_first else notices
 
     def _from_worker(self, line: bytes) -> None:
         try:
@@ -355,6 +381,9 @@ class Pipe:
                 self._asked.add(message_id)
             else:
                 answered = self._owed.get(message_id)
+                if answered is None and message_id in self._repeated:
+                    self._repeated.discard(message_id)
+                    return
         self._write(line)
         # Only now is it no longer owed: the main thread leaves when nothing is.
         if answered is not None and self._owed.get(answered.id) is answered:
@@ -427,12 +456,21 @@ def _answers(line: bytes, request_id: Id) -> bool:
     return "method" not in message and message.get("id") == request_id
 
 
+def _uri_of(message: dict[str, Any]) -> str | None:
+    params = message.get("params")
+    uri = params.get("uri") if isinstance(params, dict) else None
+    return uri if isinstance(uri, str) else None
+
+
 def _withdrawal(question: Id) -> bytes:
     """Tells the client that the worker who asked this is gone."""
-    params = {"requestId": question, "reason": "the worker that asked went away"}
-    return framing.compact(
-        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+    return _notice(
+        "cancelled", {"requestId": question, "reason": "the worker that asked went away"}
     )
+
+
+def _notice(name: str, params: dict[str, object]) -> bytes:
+    return framing.compact({"jsonrpc": "2.0", "method": f"notifications/{name}", "params": params})
 
 
 def _half_close(socket: Socket) -> None:

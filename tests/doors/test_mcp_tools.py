@@ -10,7 +10,7 @@ import anyio
 import jsonschema
 import pytest
 
-from codex_control_plane_mcp.doors.mcp.server import call
+from codex_control_plane_mcp.doors.mcp.calling import call
 from codex_control_plane_mcp.doors.mcp.tools import TOOLS
 from codex_control_plane_mcp.model.ids import TurnId
 from codex_control_plane_mcp.model.operation import (

@@ -10,8 +10,8 @@ import pytest
 from trio.testing import MockClock
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.doors.mcp.calling import call
 from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS, compact
-from codex_control_plane_mcp.doors.mcp.server import call
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
 from codex_control_plane_mcp.store import hook_history
 from codex_control_plane_mcp.store.book import Writing

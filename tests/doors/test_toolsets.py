@@ -21,7 +21,9 @@ MAX_BYTES = {("core",): 14_000, get_args(ToolSet): 40_000}
 
 @pytest.mark.parametrize("sets", MAX_BYTES)
 def test_what_is_listed_stays_small(sets: tuple[ToolSet, ...]) -> None:
-    size = len(compact(offered(sets).definitions).encode())
+    # What `_meta` says is for clients, and is not shown to models.
+    read = [{**one, "_meta": None} for one in offered(sets).definitions]
+    size = len(compact(read).encode()) - len(',"_meta":null') * len(read)
     assert size <= MAX_BYTES[sets], f"{size - MAX_BYTES[sets]} bytes too many in {sets}"
     assert len(instructions(sets).encode()) < 4096
 

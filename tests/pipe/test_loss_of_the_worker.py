@@ -139,6 +139,47 @@ def test_a_client_of_2026_has_no_handshake_to_repeat(client: Client, worker: Fak
     assert worker.accept().receive() == request(1, "server/discover")
 
 
+def test_what_an_older_client_subscribed_to_is_known_to_the_next_worker(
+    client: Client, worker: FakeWorker
+) -> None:
+    kept, given_up = (
+        request(id_, "resources/subscribe", uri=f"codex://operation/{id_}") for id_ in (1, 2)
+    )
+    end = request(3, "resources/unsubscribe", uri="codex://operation/2")
+    connection = client.shake_hands(worker)
+    for asked in (kept, given_up, end):
+        client.send(asked)
+        assert connection.receive() == asked
+        connection.send(answer(asked["id"]))
+        client.receive()
+    connection.close()
+    client.send(request(4, "ping"))
+    connection = worker.accept()
+    repeat_handshake(connection)
+    assert connection.receive() == kept
+    assert connection.receive() == request(4, "ping")
+    connection.send(answer(1))  # not for the client, which had one
+    connection.send(answer(4))
+    updated = client.receive()
+    assert (updated["method"], updated["params"]) == (
+        "notifications/resources/updated",
+        {"uri": "codex://operation/1"},
+    )
+    assert client.receive() == answer(4)
+
+
+def test_a_worker_of_another_release_may_have_other_tools(
+    client: Client, worker: FakeWorker
+) -> None:
+    client.shake_hands(worker).close()
+    client.send(request(1, "ping"))
+    worker.version = "99.0.0"
+    connection = worker.accept()
+    repeat_handshake(connection)
+    assert connection.receive() == request(1, "ping")
+    assert client.receive()["method"] == "notifications/tools/list_changed"
+
+
 def test_a_handshake_that_the_worker_refused_is_not_repeated(
     client: Client, worker: FakeWorker
 ) -> None:

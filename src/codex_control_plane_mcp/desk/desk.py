@@ -1,6 +1,7 @@
 """The desk itself: one method for each thing a door may want. Every door has the same one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from codex_control_plane_mcp.desk import (
     views_inventory,
 )
 from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
+from codex_control_plane_mcp.desk.changes import Changes, changes
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
 from codex_control_plane_mcp.desk.interrupt import Target, end
@@ -61,7 +63,12 @@ from codex_control_plane_mcp.desk.wait import (
 )
 from codex_control_plane_mcp.desk.workflows.desk import Workflows
 from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
+from codex_control_plane_mcp.model.ids import (
+    OperationId,
+    ThreadId,
+    TurnId,
+    WorkflowId,
+)
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox, is_within
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
@@ -246,6 +253,10 @@ class Desk:
     async def recent(self, cursor: str | None) -> OperationPage:
         """The operations that were submitted last."""
         return await recent(self._book, cursor)
+
+    def changes(self) -> AbstractAsyncContextManager[Changes]:
+        """What changes from now on."""
+        return changes(self._book)
 
     async def thread(self, thread_id: str, cursor: str | None) -> ThreadView:
         """A thread, as our own book knows it."""

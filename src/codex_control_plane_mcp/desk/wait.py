@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -31,6 +32,11 @@ ANSWER_SECONDS = 40.0
 
 #: More are told by the next call: a result must stay short.
 MAX_LINES = 20
+
+#: Told what a call waits for, for as long as it does: its caller may want to hear how that stands.
+awaited: ContextVar[Callable[[Sequence[OperationId]], None]] = ContextVar(
+    "awaited", default=lambda _ids: None
+)
 
 WAITS_FOR_PEOPLE = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_USER_INPUT})
 
@@ -141,6 +147,7 @@ async def _until(
     with anyio.move_on_after(max(0.0, seconds)):
         while not enough(now):
             ids = concerned(now)
+            awaited.get()(ids)
             with book.bell.listening(*ids, about=Subject.FACT) as listener:
                 now = await book.read(look)
                 while not enough(now) and concerned(now) == ids:

@@ -64,6 +64,16 @@ class Bell:
         finally:
             self._listeners.pop(listener, None)
 
+    @contextmanager
+    def gathering(self) -> Iterator["Gatherer"]:
+        """Hear which operations changed, whichever they are."""
+        gatherer = Gatherer(frozenset(), Subject.FACT, None)
+        self._listeners[gatherer] = None
+        try:
+            yield gatherer
+        finally:
+            self._listeners.pop(gatherer, None)
+
 
 class Listener:
     """Remembers what it heard until somebody waits for it."""
@@ -95,3 +105,19 @@ class Listener:
         return (self._about is None or subject is self._about) and (
             not self._cares_for or operation_id in self._cares_for
         )
+
+
+class Gatherer(Listener):
+    """Remembers of which operations it heard, until somebody asks."""
+
+    _gathered: frozenset[OperationId] = frozenset()
+
+    def hear(self, news: News) -> None:
+        self._gathered |= {id_ for subject, id_ in news if subject is self._about}
+        super().hear(news)
+
+    async def take(self) -> frozenset[OperationId]:
+        """The operations that changed since the last call, once there are any."""
+        await self.wait()
+        gathered, self._gathered = self._gathered, frozenset()
+        return gathered

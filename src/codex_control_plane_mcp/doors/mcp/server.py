@@ -4,105 +4,102 @@ Every tool answers with structured content and the same as text. What goes wrong
 result with an error code; protocol errors are the SDK's.
 """
 
-import logging
-from collections.abc import Mapping
 from typing import Any
 
+from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.types import (
     CallToolRequestParams,
     CallToolResult,
+    ListResourcesResult,
     ListToolsResult,
     PaginatedRequestParams,
-    TextContent,
 )
 from mcp.types import Tool as ListedTool
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.doors.mcp.arguments import parse
-from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
+from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller
 from codex_control_plane_mcp.doors.mcp.instructions import instructions
-from codex_control_plane_mcp.doors.mcp.presentable import presentable
+from codex_control_plane_mcp.doors.mcp.notices import Notices
+from codex_control_plane_mcp.doors.mcp.progress import progress
 from codex_control_plane_mcp.doors.mcp.prompts import get_prompt, list_prompts
 from codex_control_plane_mcp.doors.mcp.resources import Resources
-from codex_control_plane_mcp.doors.mcp.shape import as_json
-from codex_control_plane_mcp.doors.mcp.tool import Shown
 from codex_control_plane_mcp.doors.mcp.tools import SERVER_NAME, offered
-from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 
-logger = logging.getLogger(__name__)
+#: What only another release, or other settings, change.
+_FIXED = CacheHint(ttl_ms=300_000, scope="public")
 
 
 def make_server(desk: Desk) -> Server[Any]:
-    """One server for any number of connections: it keeps nothing of them."""
+    """One server for any number of connections: it keeps nothing of them but what they want to
+    hear of."""
     toolsets = desk.settings.toolsets
-    definitions = offered(toolsets).definitions
+    definitions = [ListedTool.model_validate(one) for one in offered(toolsets).definitions]
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: PaginatedRequestParams | None
     ) -> ListToolsResult:
-        return ListToolsResult(tools=[ListedTool.model_validate(one) for one in definitions])
+        return ListToolsResult(tools=definitions)
 
-    async def call_tool(
-        context: ServerRequestContext[Any], params: CallToolRequestParams
-    ) -> CallToolResult:
-        result = await call(desk, params.name, params.arguments or {}, _caller(context))
-        return CallToolResult(
-            content=[TextContent(text=compact(result))],
-            structured_content=result,
-            is_error=not result["ok"],
-        )
+    resources, notices = Resources(desk), Notices(desk)
 
-    resources = Resources(desk)
-    server: Server[Any] = Server(
+    async def list_resources(
+        context: ServerRequestContext[Any], params: PaginatedRequestParams | None
+    ) -> ListResourcesResult:
+        await notices.list_was_read(context)
+        return await resources.list(context, params)
+
+    server: Server[Any] = _Server(
         SERVER_NAME,
         version=__version__,
         instructions=instructions(toolsets),
+        cache_hints={
+            "server/discover": _FIXED,
+            "tools/list": _FIXED,
+            "prompts/list": _FIXED,
+            "resources/templates/list": _FIXED,
+        },
+        lifespan=notices.lifespan,
         on_list_tools=list_tools,
-        on_call_tool=call_tool,
-        on_list_resources=resources.list,
+        on_list_resources=list_resources,
         on_list_resource_templates=resources.list_templates,
         on_read_resource=resources.read,
+        on_subscribe_resource=notices.subscribe,
+        on_unsubscribe_resource=notices.unsubscribe,
+        on_subscriptions_listen=notices.listen,
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    server.add_request_handler("tools/call", CallToolRequestParams, ToolCalls(desk))
     server.middleware.clear()  # tracing that nobody collects costs a span for every message
     return server
 
 
-async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Json:
-    """The result of a tool call, success or error: never raises but for being cancelled."""
-    try:
-        shown = await _call(desk, name, arguments, by)
-    except ControlPlaneError as error:
-        return _failed(error)
-    except Exception:
-        logger.exception("%s failed", name)
-        return _failed(StateBusy("something went wrong here, and is in the log; try again"))
-    result: Json = {"ok": True}
-    for view in shown.views:
-        result |= as_json(view)
-    return fit(presentable(result), shown.rules)
+class _Server(Server[Any]):
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *rest: Any, **more: Any
+    ) -> InitializationOptions:
+        """As every door must say it to older clients: the list of resources changes while they
+        look, and that of tools when a worker of another release takes over (see `pipe`)."""
+        changes = notification_options or NotificationOptions(
+            tools_changed=True, resources_changed=True
+        )
+        return super().create_initialization_options(changes, *rest, **more)
 
 
-async def _call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Shown:
-    tool = offered(desk.settings.toolsets).find(name)
-    return await tool.call(desk, parse(tool.arguments, arguments), by)
+class ToolCalls:
+    """Serves `tools/call`: what the tool says, and what MCP has beside it for calls that take
+    long."""
 
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
-def _failed(error: ControlPlaneError) -> Json:
-    said: Json = {
-        "code": error.code,
-        "message": error.message,
-        "details": dict(error.details),
-        "retryable": error.retryable,
-    }
-    return fit(presentable({"ok": False, "error": said}), ())
-
-
-def _caller(context: ServerRequestContext[Any]) -> str:
-    """Who calls, as they call themselves."""
-    params = context.session.client_params
-    return "mcp" if params is None else f"mcp:{params.client_info.name}"[:100]
+    async def __call__(
+        self, context: ServerRequestContext[Any], params: CallToolRequestParams
+    ) -> CallToolResult:
+        async with progress(context, self._desk):
+            result = await call(self._desk, params.name, params.arguments or {}, caller(context))
+        return as_tool_result(result)

@@ -203,6 +203,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         toolset="core",
         depth=2,
         repeatable=True,
+        reports=True,
     ),
     Tool(
         "codex_wait",

@@ -1,13 +1,16 @@
 """What a tool is: its name, what it says, takes, shows and may do."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import Arguments
-from codex_control_plane_mcp.doors.mcp.fit import Shorten
+from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS, Shorten
 from codex_control_plane_mcp.settings import ToolSet
+
+#: A result that a client shall take as a whole: ours, and room for the escapes of its JSON.
+LARGEST_RESULT_CHARS = 2 * MAX_RESULT_CHARS
 
 A = TypeVar("A", bound=Arguments)
 
@@ -53,5 +56,18 @@ class Tool(Generic[A]):
     repeatable: bool = False
     #: May be sent again when it bears a `client_request_id`.
     keyed: bool = False
+    #: Its result may hold a report or a plan, which is to be read as it is.
+    reports: bool = False
     #: False: of the older surface, kept for clients that know it.
     stable: bool = True
+
+    @property
+    def meta(self) -> Mapping[str, object]:
+        """What Claude Code reads: the core is at hand without a search for it, and a page of a
+        report is not put aside into a file. Other clients pass over it."""
+        always = {"anthropic/alwaysLoad": True} if self.toolset == "core" else {}
+        return (
+            {**always, "anthropic/maxResultSizeChars": LARGEST_RESULT_CHARS}
+            if self.reports
+            else always
+        )

@@ -135,6 +135,7 @@ def _definition(tool: Tool[Any]) -> Json:
         "inputSchema": args.schema_of(tool.arguments),
         "outputSchema": schema_of(*tool.shows, depth=tool.depth),
         "annotations": _annotations(tool.hints),
+        **({"_meta": tool.meta} if tool.meta else {}),
     }
 
 

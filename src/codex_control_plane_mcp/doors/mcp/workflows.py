@@ -222,6 +222,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         toolset="core",
         depth=2,
         repeatable=True,
+        reports=True,
     ),
     Tool(
         "codex_approve_plan",

@@ -1,0 +1,64 @@
+"""A tool call from its arguments to its result. It never fails: what goes wrong is a result too."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.types import CallToolResult, TextContent
+
+from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.mcp.arguments import parse
+from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
+from codex_control_plane_mcp.doors.mcp.presentable import presentable
+from codex_control_plane_mcp.doors.mcp.shape import as_json
+from codex_control_plane_mcp.doors.mcp.tool import Shown
+from codex_control_plane_mcp.doors.mcp.tools import offered
+from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
+
+logger = logging.getLogger(__name__)
+
+
+async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Json:
+    """The result of a tool call, success or error: never raises but for being cancelled."""
+    try:
+        shown = await _call(desk, name, arguments, by)
+    except ControlPlaneError as error:
+        return failed(error)
+    except Exception:
+        logger.exception("%s failed", name)
+        return failed(StateBusy("something went wrong here, and is in the log; try again"))
+    result: Json = {"ok": True}
+    for view in shown.views:
+        result |= as_json(view)
+    return fit(presentable(result), shown.rules)
+
+
+async def _call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Shown:
+    tool = offered(desk.settings.toolsets).find(name)
+    return await tool.call(desk, parse(tool.arguments, arguments), by)
+
+
+def failed(error: ControlPlaneError) -> Json:
+    """The result of a call that could not be done."""
+    said: Json = {
+        "code": error.code,
+        "message": error.message,
+        "details": dict(error.details),
+        "retryable": error.retryable,
+    }
+    return fit(presentable({"ok": False, "error": said}), ())
+
+
+def caller(context: ServerRequestContext[Any]) -> str:
+    """Who calls, as they call themselves."""
+    params = context.session.client_params
+    return "mcp" if params is None else f"mcp:{params.client_info.name}"[:100]
+
+
+def as_tool_result(result: Json) -> CallToolResult:
+    return CallToolResult(
+        content=[TextContent(text=compact(result))],
+        structured_content=result,
+        is_error=not result["ok"],
+    )
