@@ -59,7 +59,12 @@ class Person:
     ) -> ElicitResult:
         assert isinstance(params, ElicitRequestFormParams)
         self.shown.append(params)
-        return self._replies.pop(0)
+        fields = set(params.requested_schema["properties"])
+        # A client may show several at once, in any order.
+        fitting = [one for one in self._replies if set(one.content or {}) <= fields]
+        reply = (fitting or self._replies)[0]
+        self._replies.remove(reply)
+        return reply
 
 
 def says(**content: Any) -> ElicitResult:

@@ -25,7 +25,7 @@ from codex_control_plane_mcp.desk import (
 from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
 from codex_control_plane_mcp.desk.changes import Changes, changes
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
-from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed
+from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
 from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
@@ -64,6 +64,7 @@ from codex_control_plane_mcp.desk.wait import (
 from codex_control_plane_mcp.desk.workflows.desk import Workflows
 from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
 from codex_control_plane_mcp.model.ids import (
+    InteractionId,
     OperationId,
     ThreadId,
     TurnId,
@@ -219,6 +220,10 @@ class Desk:
     async def interactions(self, page: Page) -> views.InteractionList:
         """Codex's questions."""
         return await self._book.read(lambda reading: listed(reading, page))
+
+    async def question(self, interaction_id: InteractionId) -> views.InteractionView | None:
+        """One of them, as long as it can be answered."""
+        return await self._book.read(lambda reading: still_open(reading, interaction_id))
 
     async def answer(self, given: Given) -> views.AnswerReceipt:
         """Answer one of them."""

@@ -183,6 +183,14 @@ async def answer_once(book: Book, given: Given) -> views.AnswerReceipt:
     )
 
 
+def still_open(reading: Reading, interaction_id: InteractionId) -> views.InteractionView | None:
+    """A question, as long as it can be answered."""
+    try:
+        return show(_open(reading, interaction_id))
+    except (InteractionNotFound, InteractionUnavailable):
+        return None
+
+
 def _check_offer(asked: Asked, answer: Mapping[str, object]) -> None:
     try:
         request = request_of(asked)

@@ -6,6 +6,7 @@ result with an error code; protocol errors are the SDK's.
 
 from typing import Any
 
+import anyio
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
@@ -13,6 +14,7 @@ from mcp.server.models import InitializationOptions
 from mcp.types import (
     CallToolRequestParams,
     CallToolResult,
+    InputRequiredResult,
     ListResourcesResult,
     ListToolsResult,
     PaginatedRequestParams,
@@ -21,13 +23,16 @@ from mcp.types import Tool as ListedTool
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller
+from codex_control_plane_mcp.doors.mcp.asking import Asking, is_modern, patience
+from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller, failed
+from codex_control_plane_mcp.doors.mcp.fit import Json
 from codex_control_plane_mcp.doors.mcp.instructions import instructions
 from codex_control_plane_mcp.doors.mcp.notices import Notices
 from codex_control_plane_mcp.doors.mcp.progress import progress
 from codex_control_plane_mcp.doors.mcp.prompts import get_prompt, list_prompts
 from codex_control_plane_mcp.doors.mcp.resources import Resources
 from codex_control_plane_mcp.doors.mcp.tools import SERVER_NAME, offered
+from codex_control_plane_mcp.errors import ControlPlaneError
 
 #: What only another release, or other settings, change.
 _FIXED = CacheHint(ttl_ms=300_000, scope="public")
@@ -99,7 +104,37 @@ class ToolCalls:
 
     async def __call__(
         self, context: ServerRequestContext[Any], params: CallToolRequestParams
-    ) -> CallToolResult:
+    ) -> CallToolResult | InputRequiredResult:
+        result: Json | InputRequiredResult
         async with progress(context, self._desk):
-            result = await call(self._desk, params.name, params.arguments or {}, caller(context))
+            try:
+                result = await self._call(context, params)
+            except ControlPlaneError as error:
+                result = failed(error)
+        if isinstance(result, InputRequiredResult):
+            return result
         return as_tool_result(result)
+
+    async def _call(
+        self, context: ServerRequestContext[Any], params: CallToolRequestParams
+    ) -> Json | InputRequiredResult:
+        by, arguments, brought = (
+            caller(context),
+            params.arguments or {},
+            params.input_responses or {},
+        )
+        asking = Asking(self._desk, context, by)
+        until = anyio.current_time() + patience(params)
+        await asking.take(brought)
+        result = await call(self._desk, params.name, arguments, by)
+        if patience(params) <= 0:
+            return result
+        if is_modern(context):
+            return await asking.wanted(result, brought) or result
+        if await asking.ask(result, until):
+            rest = max(0.0, until - anyio.current_time())
+            again = (
+                {**arguments, "wait_seconds": rest} if "wait_seconds" in arguments else arguments
+            )
+            result = await call(self._desk, params.name, again, by)
+        return result

@@ -1,0 +1,148 @@
+"""Puts Codex's questions to the person at a client that shows forms, while a call waits for it.
+
+The inbox stays what it is: a question put here waits there too, the first answer counts, and one
+that gets none here is told in the call's result as ever. A client of 2026-07-28 is asked by a
+result that wants input, and makes the same call again with it; an older one by a request.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    CallToolRequestParams,
+    ElicitRequestFormParams,
+    ElicitResult,
+    InputRequest,
+    InputRequiredResult,
+    InputResponse,
+)
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.desk.interactions import Given, Page
+from codex_control_plane_mcp.desk.views import InteractionView
+from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
+from codex_control_plane_mcp.doors.mcp import dropin
+from codex_control_plane_mcp.doors.mcp.fit import Json
+from codex_control_plane_mcp.doors.mcp.forms import answer, form, takes_forms
+from codex_control_plane_mcp.errors import InteractionUnavailable, InvalidArgument
+from codex_control_plane_mcp.model.ids import InteractionId, OperationId, WorkflowId
+from codex_control_plane_mcp.store.interactions import Search
+
+logger = logging.getLogger(__name__)
+
+Context = ServerRequestContext[Any]
+
+_WAITING = frozenset(tool.name for tool in dropin.TOOLS)
+
+
+def patience(params: CallToolRequestParams) -> float:
+    """How long a call waits; 0 for one that does not: it puts nothing to anybody."""
+    if params.name in _WAITING:
+        return ANSWER_SECONDS
+    stated = (params.arguments or {}).get("wait_seconds")
+    return float(stated) if isinstance(stated, int | float) else 0.0
+
+
+def is_modern(context: Context) -> bool:
+    return context.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+class Asking:
+    """Questions of one call."""
+
+    def __init__(self, desk: Desk, context: Context, by: str) -> None:
+        self._desk = desk
+        self._context = context
+        #: An answer that came by a form was a person's; one that came by a tool may be an agent's.
+        self._by = f"{by} (form)"[:100]
+
+    async def take(self, responses: Mapping[str, InputResponse]) -> None:
+        """Pass on what a client of 2026-07-28 brings with its call."""
+        for key, reply in responses.items():
+            asked = await self._desk.question(InteractionId(key))
+            if asked is not None and isinstance(reply, ElicitResult):
+                await self._pass_on(asked, reply)
+
+    async def wanted(
+        self, result: Json, brought: Mapping[str, object]
+    ) -> InputRequiredResult | None:
+        """What to ask such a client before it gets `result`, but for what it was asked before."""
+        if not takes_forms(self._context.session.client_capabilities):
+            return None
+        requests: dict[str, InputRequest] = {
+            asked.interaction_id: request
+            for asked in await self._told_of(result)
+            if asked.interaction_id not in brought and (request := form(asked)) is not None
+        }
+        return InputRequiredResult(input_requests=requests) if requests else None
+
+    async def ask(self, result: Json, until: float) -> bool:
+        """Put to an older client what `result` tells of. Whether something was answered."""
+        if not takes_forms(self._context.session.client_capabilities):
+            return False
+        answered = False
+        for asked in await self._told_of(result):
+            request = form(asked)
+            if request is not None and isinstance(request.params, ElicitRequestFormParams):
+                reply = await self._put(asked, request.params, until)
+                answered |= reply is not None and await self._pass_on(asked, reply)
+        return answered
+
+    async def _put(
+        self, asked: InteractionView, shown: ElicitRequestFormParams, until: float
+    ) -> ElicitResult | None:
+        """The reply; None where time is up, or somebody else answered first."""
+        reply: ElicitResult | None = None
+        async with anyio.create_task_group() as group:
+
+            async def withdraw() -> None:
+                await self._closed(asked)
+                group.cancel_scope.cancel()
+
+            group.start_soon(withdraw)
+            with anyio.CancelScope(deadline=until):
+                try:
+                    reply = await self._context.session.elicit_form(
+                        shown.message, shown.requested_schema, self._context.request_id
+                    )
+                except (MCPError, ValidationError) as error:
+                    logger.info("a client that shows forms did not show one: %s", error)
+            group.cancel_scope.cancel()
+        return reply
+
+    async def _pass_on(self, asked: InteractionView, reply: ElicitResult) -> bool:
+        given = answer(asked, reply)
+        if given is None:
+            return False
+        try:
+            await self._desk.answer(Given(InteractionId(asked.interaction_id), given, self._by))
+        except (InteractionUnavailable, InvalidArgument) as error:
+            logger.info("a form's answer was not taken: %s", error.message)
+            return False
+        return True
+
+    async def _closed(self, asked: InteractionView) -> None:
+        async with self._desk.changes() as changes:
+            while await self._desk.question(InteractionId(asked.interaction_id)) is not None:
+                await changes.next()
+
+    async def _told_of(self, result: Json) -> Sequence[InteractionView]:
+        """The open questions that a result tells of."""
+        found: list[InteractionView] = []
+        for one in (result, *result.get("operations", ()), *result.get("workflows", ())):
+            if one.get("nextRecommendedAction") != "answer_pending_interaction":
+                continue
+            if (operation_id := one.get("operationId")) is not None:
+                found += await self._open(Search(operation_id=OperationId(operation_id)))
+            else:
+                found += await self._open(Search(workflow_id=WorkflowId(one["workflowId"])))
+        return found
+
+    async def _open(self, search: Search) -> Sequence[InteractionView]:
+        return (await self._desk.interactions(Page(search))).interactions

@@ -1,0 +1,201 @@
+"""Codex's questions as forms at the client, beside the inbox and never in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from mcp.types import ElicitResult
+
+from codex_control_plane_mcp.doors.mcp.forms import MAX_MESSAGE_CHARS
+from tests.desk.reception import COMMAND_APPROVAL, USER_INPUT, Reception
+from tests.desk.test_status import running
+from tests.doors.eras import LEGACY, MODERN, Person, both_eras, call, client_in, says
+
+FORM = "mcpServer/elicitation/request"
+
+
+@pytest.fixture
+async def delivering(at: Reception) -> Any:
+    """Answers reach Codex."""
+    async with anyio.create_task_group() as group:
+
+        async def deliver() -> None:
+            with at.book.bell.listening() as listener:
+                while True:
+                    await at.workshop.grant_wishes()
+                    await listener.wait()
+
+        group.start_soon(deliver)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def asked(at: Reception) -> list[dict[str, Any]]:
+    async with client_in(LEGACY, at.desk) as client:
+        shown = await call(client, "codex_list_pending_interactions")
+    found: list[dict[str, Any]] = shown["interactions"]
+    return found
+
+
+@both_eras
+@pytest.mark.usefixtures("delivering")
+async def test_who_waits_is_asked_and_the_answer_is_codexs(at: Reception, era: str) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build", "cwd": "/shop", "reason": "to clean up"})
+    person = Person(says(decision="accept"))
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        with anyio.fail_after(60):
+            shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+        assert [one["status"] for one in shown["operations"]] in ([], ["running"])
+    (form,) = person.shown
+    assert form.message == (
+        "May Codex run this command?\nCommand: rm -r build\nFolder: /shop\nReason: to clean up\n"
+        "Risk: may run outside the sandbox"
+    )
+    assert "title" not in form.requested_schema
+    assert "accept" in form.requested_schema["properties"]["decision"]["enum"]
+    assert await asked(at) == []
+    (answered,) = await all_questions(at)
+    assert answered["answeredBy"].endswith("(form)")
+
+
+async def all_questions(at: Reception) -> list[dict[str, Any]]:
+    async with client_in(LEGACY, at.desk) as client:
+        shown = await call(client, "codex_list_pending_interactions", status="answered")
+    found: list[dict[str, Any]] = shown["interactions"]
+    return found
+
+
+@both_eras
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ElicitResult(action="decline"),
+        ElicitResult(action="cancel"),
+        ElicitResult(action="accept", content={}),
+        says(decision="anything"),
+    ],
+    ids=["declined", "put-away", "empty", "not-on-offer"],
+)
+async def test_a_form_that_says_nothing_leaves_the_question_in_the_inbox(
+    at: Reception, era: str, reply: ElicitResult
+) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+    person = Person(reply)
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        with anyio.fail_after(60):
+            shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+    assert len(person.shown) == 1
+    assert shown["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
+    assert len(await asked(at)) == 1
+
+
+@pytest.mark.usefixtures("delivering")
+async def test_a_form_is_withdrawn_once_somebody_else_has_answered(at: Reception) -> None:
+    id_ = await running(at)
+    question = await at.workshop.ask(id_, {"command": "rm -r build"})
+
+    async def nobody(_context: Any, _params: Any) -> ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with (
+        client_in(LEGACY, at.desk, elicitation_callback=nobody) as client,
+        anyio.create_task_group() as group,
+    ):
+
+        async def answer_elsewhere() -> None:
+            await anyio.sleep(10)
+            async with client_in(LEGACY, at.desk) as other:
+                await call(
+                    other,
+                    "codex_answer_pending_interaction",
+                    interaction_id=question,
+                    decision="decline",
+                )
+
+        group.start_soon(answer_elsewhere)
+        began = anyio.current_time()
+        await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+        assert anyio.current_time() - began == 10
+
+
+async def test_nobody_is_kept_longer_than_they_wanted_to_wait(at: Reception) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+
+    async def nobody(_context: Any, _params: Any) -> ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with client_in(LEGACY, at.desk, elicitation_callback=nobody) as client:
+        began = anyio.current_time()
+        shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=30)
+        assert anyio.current_time() - began == 30
+        assert shown["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
+        # A look is a look.
+        shown = await call(client, "codex_get_operation_status", operation_id=id_)
+        assert anyio.current_time() - began == 30
+        assert len(shown["pendingInteractions"]) == 1
+
+
+@both_eras
+@pytest.mark.usefixtures("delivering")
+async def test_questions_and_forms_of_codexs_own_servers_are_asked_as_they_are(
+    at: Reception, era: str
+) -> None:
+    id_ = await running(at)
+    option = {"label": "red", "description": "like fire"}
+    question = {"id": "q1", "header": "Colour", "question": "Which?", "options": [option]}
+    await at.workshop.ask(id_, {"questions": [question]}, USER_INPUT, 1)
+    schema = {"type": "object", "title": "T", "properties": {"sure": {"type": "boolean"}}}
+    told = {"serverName": "files", "mode": "form", "message": "Sure?", "requestedSchema": schema}
+    await at.workshop.ask(id_, told, FORM, 2)
+    person = Person(says(q1="red"), says(sure=True))
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        with anyio.fail_after(60):
+            await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+    words, form = sorted(person.shown, key=lambda one: one.message)
+    assert words.requested_schema["properties"]["q1"]["enum"] == ["red"]
+    assert form.requested_schema == {"type": "object", "properties": schema["properties"]}
+    assert await asked(at) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "method"),
+    [
+        ({"command": "x" * MAX_MESSAGE_CHARS}, COMMAND_APPROVAL),
+        (
+            {"questions": [{"id": "q", "header": "Key", "question": "?", "isSecret": True}]},
+            USER_INPUT,
+        ),
+        (
+            {"serverName": "s", "mode": "url", "message": "Go", "url": "https://x"},
+            FORM,
+        ),
+    ],
+    ids=["too-long", "a-secret", "an-address"],
+)
+@both_eras
+async def test_what_a_form_must_not_ask_is_left_to_the_inbox(
+    at: Reception, era: str, params: dict[str, Any], method: str
+) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, params, method)
+    person = Person()
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+    assert not person.shown
+    assert shown["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
+
+
+async def test_a_client_without_forms_is_told_as_ever(at: Reception) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+    for era in (LEGACY, MODERN):
+        async with client_in(era, at.desk) as client:
+            shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+        assert shown["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
