@@ -31,6 +31,7 @@ from codex_control_plane_mcp.doors.mcp.notices import Notices
 from codex_control_plane_mcp.doors.mcp.progress import progress
 from codex_control_plane_mcp.doors.mcp.prompts import get_prompt, list_prompts
 from codex_control_plane_mcp.doors.mcp.resources import Resources
+from codex_control_plane_mcp.doors.mcp.task_calls import TaskCalls
 from codex_control_plane_mcp.doors.mcp.tools import SERVER_NAME, offered
 from codex_control_plane_mcp.errors import ControlPlaneError
 
@@ -49,7 +50,7 @@ def make_server(desk: Desk) -> Server[Any]:
     ) -> ListToolsResult:
         return ListToolsResult(tools=definitions)
 
-    resources, notices = Resources(desk), Notices(desk)
+    resources, notices, task_calls = Resources(desk), Notices(desk), TaskCalls(desk)
 
     async def list_resources(
         context: ServerRequestContext[Any], params: PaginatedRequestParams | None
@@ -78,7 +79,8 @@ def make_server(desk: Desk) -> Server[Any]:
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
-    server.add_request_handler("tools/call", CallToolRequestParams, ToolCalls(desk))
+    server.add_request_handler("tools/call", CallToolRequestParams, ToolCalls(desk, task_calls))
+    task_calls.serve(server)
     server.middleware.clear()  # tracing that nobody collects costs a span for every message
     return server
 
@@ -99,12 +101,13 @@ class ToolCalls:
     """Serves `tools/call`: what the tool says, and what MCP has beside it for calls that take
     long."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, task_calls: TaskCalls) -> None:
         self._desk = desk
+        self._task_calls = task_calls
 
     async def __call__(
         self, context: ServerRequestContext[Any], params: CallToolRequestParams
-    ) -> CallToolResult | InputRequiredResult:
+    ) -> CallToolResult | InputRequiredResult | Json:
         result: Json | InputRequiredResult
         async with progress(context, self._desk):
             try:
@@ -113,6 +116,8 @@ class ToolCalls:
                 result = failed(error)
         if isinstance(result, InputRequiredResult):
             return result
+        if (task := await self._task_calls.made(context, params.name, result)) is not None:
+            return task
         return as_tool_result(result)
 
     async def _call(
