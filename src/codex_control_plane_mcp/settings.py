@@ -66,6 +66,8 @@ class Settings:
     idle_exit_seconds: float = 600.0
     #: The tools that clients are offered; those of the worker count, whatever a pipe was given.
     toolsets: tuple[ToolSet, ...] = ("core", "read", "lifecycle", "compat")
+    #: MCP over HTTP on this machine, at this port; `None`: not at all.
+    http_port: int | None = None
     #: Whether long chats may be sent elsewhere to be summed up; see `desk.summary`.
     deepseek_summary_enabled: bool = False
     #: Where the key and the URL for that are, if not in the environment.
@@ -276,6 +278,13 @@ def _count(value: object) -> int:
     return int(number)
 
 
+def _port(value: object) -> int:
+    number = _number(value)
+    if not 1 <= number <= 65_535 or number != int(number):
+        raise ValueError("must be a port, 1 to 65535; leave it out to have no HTTP")
+    return int(number)
+
+
 def _just_one(value: object) -> int:
     if _number(value) != 1:
         raise ValueError("can only be 1: Codex takes one turn at a time in a thread")
@@ -345,6 +354,7 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "hook_history_max_text_chars": ("CODEX_MCP_HOOK_HISTORY_MAX_TEXT_CHARS", _count),
     "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
     "toolsets": ("CODEX_MCP_TOOLSETS", _some_of(*get_args(ToolSet))),
+    "http_port": ("CODEX_MCP_HTTP_PORT", _port),
     "deepseek_summary_enabled": ("DEEPSEEK_SUMMARY_ENABLED", _switch),
     "deepseek_env_path": ("DEEPSEEK_ENV_PATH", _absolute_path),
 }

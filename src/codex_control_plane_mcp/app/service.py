@@ -53,7 +53,11 @@ async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
         with _announced(state_db, listener.descriptor):
             ready()
             tasks.start_soon(_told_to_leave, tasks.cancel_scope)
-            await _nobody_needs_us(lambda: bool(listener.connections or house.is_needed), chosen)
+            # Over HTTP nobody could call us back: with that door open we stay.
+            stays = await _http_opened(house.desk, chosen, tasks)
+            await _nobody_needs_us(
+                lambda: bool(stays or listener.connections or house.is_needed), chosen
+            )
             tasks.cancel_scope.cancel()
 
 
@@ -70,6 +74,28 @@ async def _listening(
         listener = Listener(desk, elsewhere, on_newer=on_newer)
         await tasks.start(listener.serve)
     return listener
+
+
+async def _http_opened(desk: Desk, chosen: Settings, tasks: TaskGroup) -> bool:
+    """Open the HTTP door where it is switched on. Where it cannot be, the pipes go on all the
+    same, and the log says why."""
+    if chosen.http_port is None:
+        return False
+    # Not before it is wanted: an HTTP server takes its time to import.
+    from codex_control_plane_mcp.doors.mcp.http import Door, serve_http, token_of
+    from codex_control_plane_mcp.doors.mcp.server import make_server
+
+    try:
+        token = token_of(chosen.state_db)
+        server = make_server(desk)
+        await tasks.start(
+            serve_http, server, chosen.http_port, lambda manager: Door(manager, token)
+        )
+    except OSError as error:
+        logger.warning("no MCP over HTTP at port %d: %s", chosen.http_port, error)
+        return False
+    logger.info("MCP over HTTP at port %d", chosen.http_port)
+    return True
 
 
 @contextmanager
