@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly check bench format clean
+.PHONY: help demo test nightly conformance check bench format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -27,6 +27,10 @@ test: $(READY) ## run the test suite, with coverage
 
 nightly: $(READY) ## the long proof: every mutant is caught
 	$(BIN)/python -m pytest -m nightly $(ARGS)
+
+conformance: $(READY) ## run the official MCP conformance suite and the Inspector
+	$(BIN)/python -m pip install --quiet -e '.[conformance]'
+	$(BIN)/python -m pytest -m conformance $(ARGS)
 
 check: $(READY) ## format, lint, types, and the floors of the house
 	$(BIN)/ruff format --check .
