@@ -8,7 +8,9 @@ import anyio
 import pytest
 from mcp.types import ElicitResult
 
+from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.doors.mcp.forms import MAX_MESSAGE_CHARS
+from codex_control_plane_mcp.store import operations
 from tests.desk.reception import COMMAND_APPROVAL, USER_INPUT, Reception
 from tests.desk.test_status import running
 from tests.doors.eras import LEGACY, MODERN, Person, both_eras, call, client_in, says
@@ -199,3 +201,27 @@ async def test_a_client_without_forms_is_told_as_ever(at: Reception) -> None:
         async with client_in(era, at.desk) as client:
             shown = await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
         assert shown["operations"][0]["nextRecommendedAction"] == "answer_pending_interaction"
+
+
+@pytest.mark.usefixtures("delivering")
+async def test_the_drop_in_call_asks_too_and_still_answers_in_time(at: Reception) -> None:
+    person = Person(says(decision="accept"))
+    arguments = {"prompt": "mend the till", "cwd": str(at.project)}
+    async with (
+        client_in(LEGACY, at.desk, elicitation_callback=person) as client,
+        anyio.create_task_group() as group,
+    ):
+
+        async def work() -> None:
+            await anyio.sleep(10)
+            (operation,) = await at.book.read(operations.unfinished)
+            await at.workshop.start(operation.id)
+            await at.workshop.ask(operation.id, {"command": "rm -r build"})
+
+        group.start_soon(work)
+        began = anyio.current_time()
+        waited = await call(client, "codex", **arguments)
+        assert anyio.current_time() - began == ANSWER_SECONDS
+    assert len(person.shown) == 1
+    assert (waited["status"], waited["pendingInteractions"]) == ("running", [])
+    assert "same call again" in waited["content"]

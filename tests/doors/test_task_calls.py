@@ -182,7 +182,8 @@ async def test_a_plan_is_decided_on_as_the_tasks_input(at: Reception) -> None:
         ((key, asked),) = ready["inputRequests"].items()
         assert "1. Oil it" in asked["params"]["message"]
         assert asked["params"]["requestedSchema"]["properties"]["decision"]["enum"] == [
-            *("approve", "revise", "stop")
+            "approve",
+            "revise",
         ]
         # A form that was put away decides nothing.
         await requester.ask("tasks/update", taskId=id_, inputResponses={key: {"action": "cancel"}})
@@ -198,7 +199,19 @@ async def test_a_plan_is_decided_on_as_the_tasks_input(at: Reception) -> None:
         assert (await requester.get(id_))["status"] == "cancelled"
 
 
-async def test_a_plan_can_be_sent_back_or_stopped(at: Reception) -> None:
+async def test_a_plan_that_is_not_shown_as_a_whole_is_not_approved(at: Reception) -> None:
+    async with requesting(at) as requester:
+        async with calling(at) as other:
+            id_ = await planned(at, other, "1. Oil it\n" * 1_000)
+        ((key, asked),) = (await requester.get(id_))["inputRequests"].items()
+        offered = asked["params"]["requestedSchema"]["properties"]["decision"]["enum"]
+        assert offered == ["revise"]
+        approved = {key: {"action": "accept", "content": {"decision": "approve"}}}
+        error = await requester.refused("tasks/update", taskId=id_, inputResponses=approved)
+        assert error.code == -32602
+
+
+async def test_a_plan_can_be_sent_back(at: Reception) -> None:
     async with requesting(at) as requester:
         async with calling(at) as other:
             id_ = await planned(at, other, "1. Oil it")
@@ -227,6 +240,9 @@ async def test_nobody_else_gets_tasks(at: Reception) -> None:
         error = await Requester(client).refused("tasks/get", taskId=receipt["operationId"])
         assert error.code == -32021
         assert error.data == {"requiredCapabilities": {"extensions": {TASKS: {}}}}
+        wanted = {"taskIds": [receipt["operationId"]]}
+        error = await Requester(client).refused("subscriptions/listen", notifications=wanted)
+        assert error.code == -32021
     async with client_in(LEGACY, at.desk, extensions=[advertise(TASKS)]) as client:
         again = await call(client, "codex_submit_task", **task(at, message="another"))
         assert again["status"] == "queued"

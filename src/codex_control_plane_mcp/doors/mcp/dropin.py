@@ -117,10 +117,25 @@ def _content(view: OperationView) -> str:
             "Codex asks something: show pendingInteractions to the person who decides, answer with "
             "codex_answer_pending_interaction, then make this same call again for the result."
         )
-    return (
-        "Codex is still at work on this, and goes on. Make this same call again to wait for the "
-        "result: it starts nothing anew."
-    )
+    return _AT_WORK
+
+
+_AT_WORK = (
+    "Codex is still at work on this, and goes on. Make this same call again to wait for the "
+    "result: it starts nothing anew."
+)
+
+
+def answered(result: Json) -> Json:
+    """The result of a call whose question was answered, and that has no time left to see what comes
+    of it."""
+    return {
+        **result,
+        "content": _AT_WORK,
+        "status": Status.RUNNING.value,
+        "pendingInteractions": [],
+        "nextRecommendedAction": "wait",
+    }
 
 
 def _rest(view: OperationView) -> FollowUp | None:

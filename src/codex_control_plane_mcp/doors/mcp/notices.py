@@ -5,6 +5,7 @@ URI, and hear of the list once they have read it: who only calls tools is not di
 only says that something is to be read again, so what changes often is told once in a while.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -27,7 +28,11 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from codex_control_plane_mcp.desk.changes import Changes
 from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.mcp.task_calls import expect_declared
+from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.model.ids import OperationId
+
+logger = logging.getLogger(__name__)
 
 #: What changes within this time is told in one go.
 PAUSE_SECONDS = 1.0
@@ -53,7 +58,10 @@ class Notices:
     async def listen(
         self, context: Context, params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
-        """Serve one stream; the SDK acknowledges, filters and stamps."""
+        """Serve one stream; the SDK acknowledges, filters and stamps. Of tasks it tells nothing:
+        they are polled, and what was acknowledged says so."""
+        if (context.params or {}).get("notifications", {}).get("taskIds"):
+            expect_declared(context)
         uris = params.notifications.resource_subscriptions or ()
         bus = InMemorySubscriptionBus()
         async with anyio.create_task_group() as group:
@@ -137,7 +145,12 @@ async def _tell(
             changed = await changes.next()
             if changed.has_new:
                 await tell(ResourcesListChanged())
-            for uri in await _changed(uris(), changed.operation_ids, changes):
+            try:
+                updated = await _changed(uris(), changed.operation_ids, changes)
+            except ControlPlaneError as error:
+                logger.warning("a change could not be told: %s", error.message)
+                updated = []
+            for uri in updated:
                 await tell(ResourceUpdated(uri))
             await anyio.sleep(PAUSE_SECONDS)
 

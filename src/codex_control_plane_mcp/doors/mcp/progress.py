@@ -3,6 +3,7 @@
 It also tells a client that would give up after a while of silence that we are still there.
 """
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from codex_control_plane_mcp.desk.wait import awaited
 from codex_control_plane_mcp.doors.mcp.presentable import presentable_text
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.model.ids import OperationId
+
+logger = logging.getLogger(__name__)
 
 #: The shortest time from one to the next; clients show it, and people read it.
 PAUSE_SECONDS = 1.0
@@ -47,19 +50,19 @@ async def _report(
 ) -> None:
     """Progress is the seconds that were waited: it must grow, and nobody knows the total."""
     begun = anyio.current_time()
-    async with desk.changes() as changes:
-        while True:
-            await anyio.sleep(PAUSE_SECONDS)
-            with anyio.move_on_after(SILENCE_SECONDS - PAUSE_SECONDS):
-                ids = watched[-1] if watched else ()
-                while not (await changes.next()).operation_ids.intersection(ids):
-                    pass
-            waited = round(anyio.current_time() - begun, 1)
-            try:
+    try:
+        async with desk.changes() as changes:
+            while True:
+                await anyio.sleep(PAUSE_SECONDS)
+                with anyio.move_on_after(SILENCE_SECONDS - PAUSE_SECONDS):
+                    ids = watched[-1] if watched else ()
+                    while not (await changes.next()).operation_ids.intersection(ids):
+                        pass
                 standing = await _standing(desk, watched[-1] if watched else ())
-            except ControlPlaneError as error:  # the call itself will tell
-                standing = error.message
-            await context.session.report_progress(waited, message=standing)
+                waited = round(anyio.current_time() - begun, 1)
+                await context.session.report_progress(waited, message=standing)
+    except ControlPlaneError as error:  # the call itself goes on, and will tell
+        logger.info("no more progress of a call: %s", error.message)
 
 
 async def _standing(desk: Desk, ids: Sequence[OperationId]) -> str:

@@ -4,6 +4,7 @@ Every tool answers with structured content and the same as text. What goes wrong
 result with an error code; protocol errors are the SDK's.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -25,6 +26,7 @@ from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.asking import Asking, is_modern, patience
 from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller, failed
+from codex_control_plane_mcp.doors.mcp.dropin import answered
 from codex_control_plane_mcp.doors.mcp.fit import Json
 from codex_control_plane_mcp.doors.mcp.instructions import instructions
 from codex_control_plane_mcp.doors.mcp.notices import Notices
@@ -137,9 +139,16 @@ class ToolCalls:
         if is_modern(context):
             return await asking.wanted(result, brought) or result
         if await asking.ask(result, until):
-            rest = max(0.0, until - anyio.current_time())
-            again = (
-                {**arguments, "wait_seconds": rest} if "wait_seconds" in arguments else arguments
-            )
-            result = await call(self._desk, params.name, again, by)
+            return await self._again(params.name, arguments, by, result, until)
         return result
+
+    async def _again(
+        self, tool: str, arguments: Mapping[str, Any], by: str, asked: Json, until: float
+    ) -> Json:
+        """The same call once its question was answered, in what is left of its time."""
+        if "wait_seconds" in arguments:
+            rest = max(0.0, until - anyio.current_time())
+            return await call(self._desk, tool, {**arguments, "wait_seconds": rest}, by)
+        with anyio.CancelScope(deadline=until):
+            return await call(self._desk, tool, arguments, by)
+        return answered(asked)

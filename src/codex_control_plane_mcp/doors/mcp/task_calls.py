@@ -98,11 +98,11 @@ class TaskCalls:
         if field is None or not result["ok"] or not (is_modern(context) and _declared(context)):
             return None
         task = await self._task(result[field])
-        return {"resultType": "task", **task.handle}
+        return {"resultType": "task", **_handle(context, task)}
 
     async def get(self, context: Context, params: TaskParams) -> Json:
         task = await self._asked_for(context, params)
-        detailed = dict(task.handle)
+        detailed = _handle(context, task)
         match detailed["status"]:
             case "completed":
                 tool, name = task.shown_by
@@ -114,13 +114,11 @@ class TaskCalls:
                 )
             case "failed":
                 detailed["error"] = {"code": INTERNAL_ERROR, "message": task.message}
-            case "input_required" if takes_forms(context.session.client_capabilities):
+            case "input_required":
                 detailed["inputRequests"] = {
                     key: request.model_dump(by_alias=True, mode="json", exclude_none=True)
                     for key, request in task.inputs.items()
                 }
-            case "input_required":
-                detailed["status"] = "working"  # it has no way to ask; the inbox has
             case _:
                 pass
         return detailed
@@ -134,6 +132,7 @@ class TaskCalls:
         return {}
 
     async def cancel(self, context: Context, params: TaskParams) -> Json:
+        """End what runs. A plan that waits for a decision goes on waiting: nothing runs there."""
         task = await self._asked_for(context, params)
         await self._desk.interrupt(task.target, caller(context))
         return {}
@@ -142,12 +141,7 @@ class TaskCalls:
         """Raises MCPError for a client that may not ask, and for a task that there is not."""
         if not is_modern(context):
             raise MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
-        if not _declared(context):
-            raise MCPError(
-                MISSING_REQUIRED_CLIENT_CAPABILITY,
-                "Missing required client capability",
-                {"requiredCapabilities": {"extensions": {TASKS: {}}}},
-            )
+        expect_declared(context)
         named = None if context.request is None else context.request.headers.get("mcp-name")
         if named not in (None, params.task_id):
             raise MCPError(HEADER_MISMATCH, "Mcp-Name is not params.taskId")
@@ -176,21 +170,19 @@ class TaskCalls:
 
     async def _decide(self, task: "_Task", decided: Mapping[str, Any], by: str) -> None:
         """What somebody decided on a workflow whose planning has ended."""
-        match decided.get("decision"):
+        if decided.get("decision") not in task.choices:
+            raise MCPError(INVALID_PARAMS, f"decision must be one of: {', '.join(task.choices)}")
+        match decided["decision"]:
             case "approve":
                 wanted = Approve(workflow_id=WorkflowId(task.id), by=by, plan_hash=task.plan_hash)
                 await self._desk.workflows.approve(wanted)
-            case "revise":
+            case _:
                 say = Task(
                     operation_type=OperationType.SEND_MESSAGE,
                     message=str(decided.get("message") or ""),
                     workflow_id=task.id,
                 )
                 await self._desk.submit(say)
-            case "stop":
-                await self._desk.interrupt(task.target, by)
-            case _:
-                raise MCPError(INVALID_PARAMS, "decision must be one of those asked for")
 
 
 # --- Operations and workflows as tasks -----------------------------------------------------------
@@ -201,7 +193,6 @@ class _Task:
     """An operation or a workflow, in the extension's words."""
 
     id: str
-    #: As far as the book says: a client that shows no forms is not asked.
     status: str
     message: str
     is_error: bool = False
@@ -212,19 +203,25 @@ class _Task:
     shown_by: tuple[str, str]
     questions: Mapping[str, InteractionView]
     inputs: Mapping[str, ElicitRequest]
+    #: What can be decided on a workflow now.
+    choices: Sequence[str] = ()
     plan_hash: str | None = None
 
-    @property
-    def handle(self) -> Json:
-        return {
-            "taskId": self.id,
-            "status": self.status,
-            "statusMessage": self.message,
-            "createdAt": isoformat(self.created_at),
-            "lastUpdatedAt": isoformat(self.updated_at),
-            "ttlMs": None,
-            "pollIntervalMs": POLL_MS,
-        }
+
+def _handle(context: Context, task: _Task) -> Json:
+    """What every answer about it says. A client that shows no forms has nothing to be asked; the
+    inbox has."""
+    asks = task.status == "input_required"
+    shows = takes_forms(context.session.client_capabilities)
+    return {
+        "taskId": task.id,
+        "status": "working" if asks and not shows else task.status,
+        "statusMessage": task.message,
+        "createdAt": isoformat(task.created_at),
+        "lastUpdatedAt": isoformat(task.updated_at),
+        "ttlMs": None,
+        "pollIntervalMs": POLL_MS,
+    }
 
 
 def _of_operation(view: OperationView) -> _Task:
@@ -247,8 +244,9 @@ def _of_operation(view: OperationView) -> _Task:
 def _of_workflow(view: WorkflowView) -> _Task:
     questions, inputs = _asked(view.pending_interactions)
     plan_hash = None if view.latest_plan is None else view.latest_plan.plan_hash
-    if view.phase in UNDECIDED:
-        inputs = {f"{view.phase}.{plan_hash or view.updated_at}": _decision(view)}
+    choices = _choices(view) if view.phase in UNDECIDED else ()
+    if choices:
+        inputs = {f"{view.phase}.{plan_hash or view.updated_at}": _decision(view, choices)}
     return _Task(
         id=view.workflow_id,
         status=_PHASE.get(view.phase) or ("input_required" if inputs else "working"),
@@ -260,6 +258,7 @@ def _of_workflow(view: WorkflowView) -> _Task:
         shown_by=("codex_get_workflow_status", "workflow_id"),
         questions=questions,
         inputs=inputs,
+        choices=choices,
         plan_hash=plan_hash,
     )
 
@@ -291,22 +290,41 @@ def _asked(
     )
 
 
-def _decision(view: WorkflowView) -> ElicitRequest:
-    """Whether a plan is carried out. One that is too long to be shown here is not approved here."""
+def _choices(view: WorkflowView) -> Sequence[str]:
+    """A plan that is too long to be shown as a whole is not approved here."""
     plan = view.latest_plan
-    said = f"Codex proposes this plan:\n\n{plan.markdown}" if plan else _NO_PLAN
-    whole = plan is not None and plan.next_offset is None and len(said) <= MAX_MESSAGE_CHARS
+    whole = plan is not None and plan.next_offset is None and len(_said(view)) <= MAX_MESSAGE_CHARS
     approvable = view.phase is Phase.PLAN_READY and whole
-    names = ["approve", "revise", "stop"] if approvable else ["revise", "stop"]
-    schema = choice(names)
+    return ("approve", "revise") if approvable else ("revise",)
+
+
+def _decision(view: WorkflowView, choices: Sequence[str]) -> ElicitRequest:
+    schema = choice(list(choices))
     schema["properties"]["message"] = {"type": "string", "description": "To revise: what to change"}
-    return as_request(presentable_text(said)[:MAX_MESSAGE_CHARS], schema)
+    return as_request(_said(view)[:MAX_MESSAGE_CHARS], schema)
 
 
-_NO_PLAN = "Codex ended its planning without a plan. Answer it (revise), or stop."
+def _said(view: WorkflowView) -> str:
+    plan = view.latest_plan
+    if plan is None:
+        return _NO_PLAN
+    return presentable_text(f"Codex proposes this plan:\n\n{plan.markdown}")
+
+
+_NO_PLAN = "Codex ended its planning without a plan. Answer it: revise."
 
 
 # --- Particulars ---------------------------------------------------------------------------------
+
+
+def expect_declared(context: Context) -> None:
+    """Raises MCPError for a client that does not declare the extension with its request."""
+    if not _declared(context):
+        raise MCPError(
+            MISSING_REQUIRED_CLIENT_CAPABILITY,
+            "Missing required client capability",
+            {"requiredCapabilities": {"extensions": {TASKS: {}}}},
+        )
 
 
 def _declared(context: Context) -> bool:
