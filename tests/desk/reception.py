@@ -15,6 +15,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.answering import describe
 from codex_control_plane_mcp.codex.inventory import Wanted
 from codex_control_plane_mcp.codex.words.questions import NotOurs, read_server_request
+from codex_control_plane_mcp.codex.words.things import ChangedFile
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.runtime import (
     AppServerState,
@@ -159,11 +160,12 @@ class Workshop:
         params: dict[str, Any] | None = None,
         method: str = COMMAND_APPROVAL,
         request_id: int = 1,
+        files: Sequence[ChangedFile] = (),
     ) -> InteractionId:
         told = {"threadId": "t-1", "turnId": "u-1", "itemId": "i-1", **(params or {})}
         request = read_server_request(request_id, method, told)
         assert not isinstance(request, NotOurs), request
-        asked = describe(request, APP_SERVER)
+        asked = describe(request, APP_SERVER, files)
         words = asked.kind in (Kind.USER_INPUT, Kind.ELICITATION)
 
         def write(writing: Writing) -> InteractionId:

@@ -33,12 +33,16 @@ from codex_control_plane_mcp.codex.words.questions import (
     read_server_request,
 )
 from codex_control_plane_mcp.codex.words.reading import flag, inner, objects, texts
+from codex_control_plane_mcp.codex.words.things import ChangedFile
 from codex_control_plane_mcp.model.ids import AppServerId
 from codex_control_plane_mcp.model.interaction import Asked, Kind, Option, Question
 from codex_control_plane_mcp.redact import redact_json
 from codex_control_plane_mcp.rpc.values import Json, JsonObject
 
 Given = Mapping[str, object]
+
+#: A change that is longer is shown to here; nobody reads on, and the book keeps it for ever.
+MAX_DIFF_CHARS = 200_000
 
 # --- Answers -------------------------------------------------------------------------------------
 
@@ -172,8 +176,11 @@ def _expect(given: Given, known: Sequence[str], request: Answerable) -> None:
 # --- Questions -----------------------------------------------------------------------------------
 
 
-def describe(request: Answerable, app_server_id: AppServerId) -> Asked:
-    """The request as a person must see it to judge it."""
+def describe(
+    request: Answerable, app_server_id: AppServerId, files: Sequence[ChangedFile] = ()
+) -> Asked:
+    """The request as a person must see it to judge it. `files` are what it would change, where the
+    request itself does not say it."""
     return Asked(
         app_server_id=app_server_id,
         request_id=json.dumps(request.request_id),
@@ -189,8 +196,18 @@ def describe(request: Answerable, app_server_id: AppServerId) -> Asked:
         available_decisions=decisions_on_offer(request),
         questions=_questions(request),
         risk_summary="; ".join(_risks(request)) or None,
-        details=request.raw,
+        details={**request.raw, "changes": _changes(files)} if files else request.raw,
     )
+
+
+def _changes(files: Sequence[ChangedFile]) -> list[Json]:
+    left = MAX_DIFF_CHARS
+    changes: list[Json] = []
+    for file in files:
+        diff = file.diff if len(file.diff) <= left else f"{file.diff[:left]}\n… (cut here)"
+        left = max(0, left - len(file.diff))
+        changes.append({"path": file.path, "kind": file.kind or "update", "diff": diff})
+    return changes
 
 
 def request_of(asked: Asked) -> Answerable:

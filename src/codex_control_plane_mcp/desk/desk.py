@@ -27,6 +27,7 @@ from codex_control_plane_mcp.desk.changes import Changes, changes
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
 from codex_control_plane_mcp.desk.interrupt import Target, end
+from codex_control_plane_mcp.desk.overview import Overview
 from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.queue import (
@@ -128,6 +129,7 @@ class Desk:
         self.workflows = Workflows(
             book, settings, clock, runtime, self._limits, self._place, self._off_loop
         )
+        self.overview = Overview(book, clock, self._limits)
         self._capabilities = Capabilities(runtime, clock)
         #: The house keeps it up to date.
         self.searching = Search(book, settings, threads=threads)

@@ -11,7 +11,7 @@ from codex_control_plane_mcp.desk.views import LastError
 from codex_control_plane_mcp.errors import InvalidArgument, ThreadNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Operation, Status
-from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.model.request import OperationType, TaskRequest
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Book, Reading
 
@@ -108,13 +108,18 @@ def _page(found: Sequence[Operation]) -> OperationPage:
     return OperationPage(shown, shown[-1].operation_id if len(found) > PAGE else None)
 
 
-def _line(operation: Operation) -> RecentOperation:
-    request = operation.request
+def title_of(request: TaskRequest) -> str:
+    """What people call it: its title, or how its message begins."""
     words = str(getattr(request, "title", None) or getattr(request, "message", ""))
     first = " ".join(words.split()) or request.type.value
+    return start_of(first, TITLE_CHARS)[0]
+
+
+def _line(operation: Operation) -> RecentOperation:
+    request = operation.request
     return RecentOperation(
         operation_id=operation.id,
-        title=start_of(first, TITLE_CHARS)[0],
+        title=title_of(request),
         operation_type=request.type,
         status=operation.status,
         project_id=request.project_id,

@@ -169,6 +169,18 @@ def listed(
     return [_interaction(row) for row in connection.execute(query)]
 
 
+def closed_last(
+    connection: Connection, limit: int, *, operation_id: OperationId | None = None
+) -> list[Interaction]:
+    """Those that need no answer any more (of one operation, or all), newest first."""
+    columns = interactions.c
+    query = select(interactions).where(columns.closed_at.is_not(None))
+    if operation_id is not None:
+        query = query.where(columns.operation_id == operation_id)
+    query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
+    return [_interaction(row) for row in connection.execute(query)]
+
+
 def _interaction(row: Row[Any]) -> Interaction:
     return Interaction(
         id=row.id,

@@ -6,7 +6,7 @@ whose generation is not the one on record: all three in one UPDATE and one trans
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,11 +16,15 @@ from sqlalchemy import (
     Row,
     Select,
     bindparam,
+    func,
     insert,
+    literal,
     literal_column,
+    null,
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -520,15 +524,120 @@ def newest(
     *,
     before: OperationId | None = None,
     thread_id: ThreadId | None = None,
+    project_id: str | None = None,
+    statuses: Collection[Status] = (),
 ) -> list[Operation]:
-    """The operations (of one thread, or all) that were submitted last, or last before another:
-    newest first. Their ids sort by that time."""
+    """The operations (of one thread, project or kind of status, or all) that were submitted last,
+    or last before another: newest first. Their ids sort by that time."""
     query = _SELECT.order_by(_COLUMNS.id.desc()).limit(limit)
     if before is not None:
         query = query.where(_COLUMNS.id < before)
     if thread_id is not None:
         query = query.where(_COLUMNS.thread_id == thread_id)
+    if project_id is not None:
+        query = query.where(_COLUMNS.project_id == project_id)
+    if statuses:
+        query = query.where(_COLUMNS.status.in_([status.value for status in statuses]))
     return [_operation(row) for row in connection.execute(query)]
+
+
+def ended_last(connection: Connection, limit: int) -> list[Operation]:
+    """The operations that ended last, newest end first."""
+    return [_operation(row) for row in connection.execute(_ENDED_LAST, {"most": limit})]
+
+
+# --- What was used -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What one operation took, as far as it is known."""
+
+    id: OperationId
+    type: str
+    project_id: str
+    agent_id: str | None
+    started_at: Moment
+    completed_at: Moment | None
+    #: Of its thread, when it was last heard of.
+    tokens: TokenUsage | None
+    #: Of its thread, at the end of the operation before it there.
+    tokens_before: TokenUsage | None
+    #: Whether it is the first of ours in its thread.
+    is_first: bool
+
+
+def used(connection: Connection, since: Moment) -> list[Used]:
+    """What each operation that began at `since` or later took, oldest first."""
+    return [
+        Used(
+            id=row.id,
+            type=row.type,
+            project_id=row.project_id,
+            agent_id=row.agent_id or None,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            tokens=_tokens(row.token_usage),
+            tokens_before=_tokens(row.tokens_before),
+            is_first=row.place == 1,
+        )
+        for row in connection.execute(_USED, {"since": since})
+    ]
+
+
+def _tokens(stored: str | None) -> TokenUsage | None:
+    return TokenUsage(**json.loads(stored)) if stored else None
+
+
+_ENDED_LAST = (
+    _SELECT.where(_COLUMNS.completed_at.is_not(None))
+    .order_by(_COLUMNS.updated_at.desc(), _COLUMNS.id.desc())
+    .limit(bindparam("most"))
+)
+#: Of those that had a turn of their own, and its tokens.
+_IN_THREAD = (
+    select(
+        _COLUMNS.id,
+        _COLUMNS.type,
+        _COLUMNS.project_id,
+        _COLUMNS.agent_id,
+        _COLUMNS.started_at,
+        _COLUMNS.completed_at,
+        _COLUMNS.token_usage,
+        func.lag(_COLUMNS.token_usage)
+        .over(partition_by=_COLUMNS.thread_id, order_by=_COLUMNS.started_at)
+        .label("tokens_before"),
+        func.row_number()
+        .over(partition_by=_COLUMNS.thread_id, order_by=_COLUMNS.started_at)
+        .label("place"),
+    )
+    .where(
+        _COLUMNS.started_at.is_not(None),
+        _COLUMNS.token_usage.is_not(None),
+        _COLUMNS.thread_id.is_not(None),
+        _TAKES_TURN,
+    )
+    .subquery()
+)
+#: Those without tokens took time all the same.
+_USED = union_all(
+    select(_IN_THREAD).where(_IN_THREAD.c.started_at >= bindparam("since")),
+    select(
+        _COLUMNS.id,
+        _COLUMNS.type,
+        _COLUMNS.project_id,
+        _COLUMNS.agent_id,
+        _COLUMNS.started_at,
+        _COLUMNS.completed_at,
+        _COLUMNS.token_usage,
+        null().label("tokens_before"),
+        literal(0).label("place"),
+    ).where(
+        _COLUMNS.started_at >= bindparam("since"),
+        or_(_COLUMNS.token_usage.is_(None), _COLUMNS.thread_id.is_(None)),
+        _TAKES_TURN,
+    ),
+).order_by("started_at")
 
 
 # --- For the search, and for what Codex's hooks tell ---------------------------------------------

@@ -93,6 +93,16 @@ def by_client_request(
     return None if row is None else (_workflow(row), row.payload_hash)
 
 
+def newest(
+    connection: Connection, limit: int, *, before: WorkflowId | None = None
+) -> list[Workflow]:
+    """The workflows that were started last, or last before another: newest first."""
+    query = select(workflows).order_by(workflows.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(workflows.c.id < before)
+    return [_workflow(row) for row in connection.execute(query)]
+
+
 def operations_of(connection: Connection, workflow: Workflow) -> list[Operation]:
     """In the order in which they came."""
     return many(connection, workflow.operation_ids)

@@ -16,6 +16,7 @@ from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.events import (
     ConnectionLost,
     ItemCompleted,
+    ItemStarted,
     ServerRequestResolved,
     ThreadStatusChanged,
     TokenUsageUpdated,
@@ -32,7 +33,7 @@ from codex_control_plane_mcp.codex.words.questions import (
     PermissionsApproval,
     UserInputRequested,
 )
-from codex_control_plane_mcp.codex.words.things import AgentMessage, ProposedPlan, Turn
+from codex_control_plane_mcp.codex.words.things import AgentMessage, FileChange, ProposedPlan, Turn
 from codex_control_plane_mcp.codex.words.verbs import ResumeThread
 from codex_control_plane_mcp.errors import AppServerUnavailable
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
@@ -171,6 +172,9 @@ class Follower:
                 await self._questions.resolved(request_id)
             case NotOurs():
                 pass  # The session refuses it.
+            case ItemStarted(item=FileChange() as change):
+                self._questions.changing(change)
+                self._scribe.hear(said)
             case ItemCompleted(item=ProposedPlan(id=item_id, text=text)):
                 self._plan = Plan(item_id, text)
                 self._scribe.hear(said)

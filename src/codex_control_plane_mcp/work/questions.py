@@ -19,6 +19,7 @@ from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words.answers import NotOnOffer, declining
 from codex_control_plane_mcp.codex.words.events import RequestId
 from codex_control_plane_mcp.codex.words.questions import Answerable
+from codex_control_plane_mcp.codex.words.things import ChangedFile, FileChange
 from codex_control_plane_mcp.model.ids import InteractionId, ThreadId, TurnId, new_interaction_id
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus, Kind
 from codex_control_plane_mcp.model.journal import Category, Entry
@@ -67,6 +68,8 @@ class Questions:
         self._session = session
         self._approval_seconds = approval_seconds
         self._open: dict[InteractionId, _Open] = {}
+        #: What Codex is about to change, by item: it asks without saying it again.
+        self._changing: dict[str, tuple[ChangedFile, ...]] = {}
         #: Whether doors may wish something that was not looked at yet.
         self._wished = True
         #: When a wish that could not be granted is looked at again.
@@ -87,9 +90,14 @@ class Questions:
         """Somebody wishes something."""
         self._wished = True
 
+    def changing(self, change: FileChange) -> None:
+        """Codex is about to change files, if it may."""
+        self._changing = {change.id: change.files}
+
     async def asked(self, request: Answerable) -> None:
         """Codex asks something, for the first time or again."""
-        asked = describe(request, self._session.app_server.id)
+        files = self._changing.get(request.item_id or "", ())
+        asked = describe(request, self._session.app_server.id, files)
 
         kinds = [one.interaction.asked.kind for one in self._open.values()]
 

@@ -79,6 +79,8 @@ class ChangedFile:
     kind: str | None
     added_lines: int
     removed_lines: int
+    #: As Codex told it: a unified diff, or the text of a new file.
+    diff: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +199,10 @@ def _file_change(raw: JsonObject) -> FileChange:
 
 
 def read_changed_file(raw: JsonObject) -> ChangedFile:
-    added, removed = count_lines(maybe_text(raw, "diff") or "")
+    diff = maybe_text(raw, "diff") or ""
+    added, removed = count_lines(diff)
     return ChangedFile(
-        maybe_text(raw, "path") or "", maybe_text(inner(raw, "kind"), "type"), added, removed
+        maybe_text(raw, "path") or "", maybe_text(inner(raw, "kind"), "type"), added, removed, diff
     )
 
 
