@@ -7,7 +7,8 @@ Beside the state database PATH lie
     PATH.worker.sock   its socket, unless that path is too long for the system
 
 Greeting: one JSON line each way. The pipe says who it is and shows the token of a TCP worker; the
-worker says who it is and which calls may safely be sent again. After that the bytes are MCP's.
+worker says who it is and which calls may safely be sent again. After that the bytes are MCP's,
+unless the caller wants a link to the page: then one more line holds that, and the worker hangs up.
 A pipe's half and a worker's half are both here, so that they cannot drift apart; the worker's
 serving itself is not.
 """
@@ -48,6 +49,10 @@ START_SECONDS = 30.0
 EXIT_SECONDS = 2.0
 
 
+#: What a caller may want in place of an MCP session.
+PAGE = "page"
+
+
 class WorkerUnavailable(Exception):
     """No worker can be had now; the message says why and what to do."""
 
@@ -72,14 +77,14 @@ class Worker:
 # ── the pipe's half ──────────────────────────────────────────────────────────────────────────────
 
 
-def connect(state_db: str) -> Worker | None:
+def connect(state_db: str, wants: str | None = None) -> Worker | None:
     """The worker of this state, greeted; None when nobody answers."""
     descriptor = read_descriptor(state_db)
     socket = None if descriptor is None else _dial(descriptor)
     if descriptor is None or socket is None:
         return None
     try:
-        return _greet(socket, descriptor.token)
+        return _greet(socket, descriptor.token, wants)
     except (TimeoutError, Malformed) as error:
         socket.close()
         if _worker_lives(state_db):
@@ -161,9 +166,30 @@ def _endpoint(descriptor: Descriptor) -> tuple[int, str | tuple[str, int]]:
         return AF_UNIX, descriptor.path
 
 
-def _greet(socket: Socket, token: str | None) -> Worker:
-    socket.sendall(pipe_greeting(token))
-    received = b""
+def page_link(state_db: str, environ: Mapping[str, str]) -> str:
+    """A link to the worker's page that can be used once; the worker is started if none answers."""
+    connect_or_start(state_db, environ).socket.close()
+    worker = connect(state_db, PAGE)
+    if worker is None:
+        raise WorkerUnavailable("the worker is just leaving: try again")
+    try:
+        worker.socket.settimeout(GREETING_SECONDS)
+        line, _ = _line(worker.socket, worker.early)
+        told = parse(line)
+    except (OSError, Malformed) as error:
+        raise WorkerUnavailable(
+            "the worker gave no link; it may be of an older release: "
+            "`codex-control-plane-mcp-admin stop --worker-only` ends it, then try again"
+        ) from error
+    finally:
+        worker.socket.close()
+    if not isinstance(link := told.get("page"), str):
+        raise WorkerUnavailable(str(told.get("error")))
+    return link
+
+
+def _line(socket: Socket, received: bytes) -> tuple[bytes, bytes]:
+    """The first line, and what came behind it."""
     while b"\n" not in received:
         chunk = socket.recv(4096)
         if not chunk:
@@ -172,6 +198,12 @@ def _greet(socket: Socket, token: str | None) -> Worker:
         if len(received) > MAX_GREETING_BYTES:
             raise Malformed(b"the greeting has no end")
     line, _, early = received.partition(b"\n")
+    return line, early
+
+
+def _greet(socket: Socket, token: str | None, wants: str | None) -> Worker:
+    socket.sendall(pipe_greeting(token, wants))
+    line, early = _line(socket, b"")
     greeting = parse(line)
     if isinstance(refusal := greeting.get("error"), str):
         raise WorkerUnavailable(f"the worker refuses this pipe: {refusal}")
@@ -398,11 +430,13 @@ def withdraw(state_db: str, descriptor: Descriptor) -> None:
 class PipeGreeting:
     """What a pipe said of itself."""
 
-    __slots__ = ("pid", "version")
+    __slots__ = ("pid", "version", "wants")
 
-    def __init__(self, version: str, pid: int) -> None:
+    def __init__(self, version: str, pid: int, wants: object = None) -> None:
         self.version = version
         self.pid = pid
+        #: `PAGE`, or nothing: an MCP session.
+        self.wants = wants
 
 
 class Unwelcome(Exception):
@@ -413,8 +447,10 @@ class Unwelcome(Exception):
         self.answer = compact({"error": why}) + b"\n"
 
 
-def pipe_greeting(token: str | None) -> bytes:
+def pipe_greeting(token: str | None, wants: str | None = None) -> bytes:
     greeting = {"pipe": GREETING_FORMAT, "version": __version__, "token": token, "pid": os.getpid()}
+    if wants is not None:
+        greeting["wants"] = wants
     return compact(greeting) + b"\n"
 
 
@@ -427,6 +463,11 @@ def worker_greeting(repeatable: Iterable[str], keyed: Iterable[str]) -> bytes:
         "keyed": sorted(keyed),
     }
     return compact(greeting) + b"\n"
+
+
+def page_answer(link: str | None, error: str | None = None) -> bytes:
+    """What a worker says to who wants its page."""
+    return compact({"page": link} if error is None else {"error": error}) + b"\n"
 
 
 def read_pipe_greeting(line: bytes, token: str | None) -> PipeGreeting:
@@ -447,7 +488,7 @@ def read_pipe_greeting(line: bytes, token: str | None) -> PipeGreeting:
         raise Unwelcome(f"this worker speaks greeting {GREETING_FORMAT}; restart the MCP client")
     if not isinstance(version, str) or not isinstance(pid, int):
         raise Unwelcome("the greeting lacks `version` or `pid`")
-    return PipeGreeting(version, pid)
+    return PipeGreeting(version, pid, greeting.get("wants"))
 
 
 def is_newer(version: str, than: str) -> bool:

@@ -20,6 +20,7 @@ from codex_control_plane_mcp.journal_hook import spool_of
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
 AppServerMode = Literal["auto", "private", "shared", "stdio"]
+WebMode = Literal["on", "read-only", "off"]
 #: What tools can be offered by.
 ToolSet = Literal["core", "read", "lifecycle", "compat", "dropin"]
 
@@ -72,6 +73,10 @@ class Settings:
     deepseek_summary_enabled: bool = False
     #: Where the key and the URL for that are, if not in the environment.
     deepseek_env_path: Path | None = None
+    #: The page for people; `read-only`: it shows everything and changes nothing.
+    web: WebMode = "on"
+    #: Where it listens on 127.0.0.1; 0: the system chooses, and it stays the same.
+    web_port: int = 0
     #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -94,6 +99,12 @@ class Settings:
     def search_index(self) -> Path:
         """The index of the search: made from the book, and of this machine."""
         return self.state_db.with_name(f"{self.state_db.name}.search")
+
+    @property
+    def web_file(self) -> Path:
+        """Where the page's port and the key of its sessions are kept, so that an open page finds
+        the next worker."""
+        return self.state_db.with_name(f"{self.state_db.name}.web.json")
 
     @property
     def worker_log(self) -> Path:
@@ -281,8 +292,13 @@ def _count(value: object) -> int:
 def _port(value: object) -> int:
     number = _number(value)
     if not 1 <= number <= 65_535 or number != int(number):
-        raise ValueError("must be a port, 1 to 65535; leave it out to have no HTTP")
+        raise ValueError("must be a port, 1 to 65535")
     return int(number)
+
+
+def _any_port(value: object) -> int:
+    """A port, or 0 for one that the system chooses."""
+    return 0 if _number(value) == 0 else _port(value)
 
 
 def _just_one(value: object) -> int:
@@ -355,6 +371,8 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "idle_exit_seconds": ("CODEX_MCP_IDLE_EXIT_SECONDS", _seconds),
     "toolsets": ("CODEX_MCP_TOOLSETS", _some_of(*get_args(ToolSet))),
     "http_port": ("CODEX_MCP_HTTP_PORT", _port),
+    "web": ("CODEX_MCP_WEB", _one_of(*get_args(WebMode))),
+    "web_port": ("CODEX_MCP_WEB_PORT", _any_port),
     "deepseek_summary_enabled": ("DEEPSEEK_SUMMARY_ENABLED", _switch),
     "deepseek_env_path": ("DEEPSEEK_ENV_PATH", _absolute_path),
 }

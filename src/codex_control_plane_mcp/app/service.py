@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -15,6 +15,7 @@ from codex_control_plane_mcp.app.house import open_house
 from codex_control_plane_mcp.app.logs import log_to
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.listener import Listener
+from codex_control_plane_mcp.doors.web.door import WebDoor
 from codex_control_plane_mcp.processes import identity_of
 from codex_control_plane_mcp.rendezvous import (
     Descriptor,
@@ -49,29 +50,36 @@ async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
             logger.info("release %s takes over from %s", version, __version__)
             tasks.cancel_scope.cancel()
 
-        listener = await _listening(house.desk, state_db, tasks, make_room)
+        page = WebDoor(house.desk)
+        listener = await _listening(house.desk, state_db, tasks, make_room, page.link)
+        await tasks.start(page.serve)
         with _announced(state_db, listener.descriptor):
             ready()
             tasks.start_soon(_told_to_leave, tasks.cancel_scope)
             # Over HTTP nobody could call us back: with that door open we stay.
             stays = await _http_opened(house.desk, chosen, tasks)
             await _nobody_needs_us(
-                lambda: bool(stays or listener.connections or house.is_needed), chosen
+                lambda: bool(stays or listener.connections or page.viewers or house.is_needed),
+                chosen,
             )
             tasks.cancel_scope.cancel()
 
 
 async def _listening(
-    desk: Desk, state_db: str, tasks: TaskGroup, on_newer: Callable[[str], None]
+    desk: Desk,
+    state_db: str,
+    tasks: TaskGroup,
+    on_newer: Callable[[str], None],
+    on_page: Callable[[], Awaitable[str]],
 ) -> Listener:
     """Accept connections beside the state, or where its file system takes no sockets, elsewhere."""
-    listener = Listener(desk, choose_address(state_db), on_newer=on_newer)
+    listener = Listener(desk, choose_address(state_db), on_newer=on_newer, on_page=on_page)
     try:
         await tasks.start(listener.serve)
     except OSError as error:
         logger.warning("cannot listen beside the state (%s); trying a temporary folder", error)
         elsewhere = choose_address(state_db, beside=False)
-        listener = Listener(desk, elsewhere, on_newer=on_newer)
+        listener = Listener(desk, elsewhere, on_newer=on_newer, on_page=on_page)
         await tasks.start(listener.serve)
     return listener
 

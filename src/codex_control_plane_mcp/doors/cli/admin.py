@@ -107,6 +107,26 @@ def stop(
     raise typer.Exit(run(state_db, Asked(force, worker_only), as_json=as_json))
 
 
+@app.command("open")
+def open_(
+    state_db: StateDb = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the link instead of opening a browser.")
+    ] = False,
+) -> None:
+    """Open the page: what runs, what waits for you, plans, search, usage, health.
+
+    The link works once, for five minutes, on this machine; the session it begins lasts a week.
+    The worker is started if none runs.
+
+    Exit codes: 0 opened or printed, 1 no worker or no page can be had, 2 the command or a setting
+    is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.open_page import run
+
+    raise typer.Exit(run(state_db, only_print=only_print))
+
+
 @app.command()
 def init(
     projects_root: Annotated[

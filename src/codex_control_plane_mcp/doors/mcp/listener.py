@@ -1,14 +1,15 @@
 """Where MCP clients come in: through the pipe over a local socket, or by standard input.
 
 Each connection is greeted, served as one MCP session, and counted. Who may connect is the folder's
-mode and, over TCP, the token. Announcing the address is the app's.
+mode and, over TCP, the token. Whoever may connect may also ask for a link to the page, if there is
+one. Announcing the address is the app's.
 """
 
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,12 +24,16 @@ from codex_control_plane_mcp.doors.mcp import lines
 from codex_control_plane_mcp.doors.mcp.lines import LineReader, LineWriter
 from codex_control_plane_mcp.doors.mcp.server import make_server
 from codex_control_plane_mcp.doors.mcp.tools import offered
+from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.rendezvous import (
     GREETING_SECONDS,
     MAX_GREETING_BYTES,
+    PAGE,
     Descriptor,
+    PipeGreeting,
     Unwelcome,
     is_newer,
+    page_answer,
     read_pipe_greeting,
     worker_greeting,
 )
@@ -48,6 +53,7 @@ class Listener:
         descriptor: Descriptor,
         on_connections: Callable[[int], None] | None = None,
         on_newer: Callable[[str], None] | None = None,
+        on_page: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         #: Where it listens; over TCP, with the port once it does.
         self.descriptor = descriptor
@@ -57,6 +63,7 @@ class Listener:
         #: Called with its version when a newer release of ourselves knocks. Its pipe is hung up on,
         #: and starts a worker of its own release.
         self._on_newer = on_newer or (lambda _version: None)
+        self._on_page = on_page
         self._connections = 0
         self._streams: set[ByteStream] = set()
 
@@ -97,7 +104,10 @@ class Listener:
         self._streams.add(stream)
         async with stream:
             try:
-                early = await self._greeted(stream)
+                pipe, early = await self._greeted(stream)
+                if pipe.wants == PAGE:
+                    await stream.send(await self._page())
+                    return
                 with self._counted():
                     await serve_session(self._server, _Steady(stream), early)
             except Unwelcome as refusal:
@@ -111,8 +121,16 @@ class Listener:
             finally:
                 self._streams.discard(stream)
 
-    async def _greeted(self, stream: ByteStream) -> bytes:
-        """Exchange greetings; what the client sent behind its own is returned."""
+    async def _page(self) -> bytes:
+        if self._on_page is None:
+            return page_answer(None, "this worker has no page")
+        try:
+            return page_answer(await self._on_page())
+        except ControlPlaneError as error:
+            return page_answer(None, error.message)
+
+    async def _greeted(self, stream: ByteStream) -> tuple[PipeGreeting, bytes]:
+        """Exchange greetings: the client's own, and what it sent behind that."""
         received = b""
         with anyio.fail_after(GREETING_SECONDS):
             while b"\n" not in received:
@@ -125,7 +143,7 @@ class Listener:
                 self._on_newer(pipe.version)
                 raise anyio.EndOfStream
             await stream.send(worker_greeting(self._offer.repeatable, self._offer.keyed))
-        return early
+        return pipe, early
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -1,0 +1,54 @@
+"""Markdown of models as HTML that does nothing: no tags of theirs, no pictures, no scripts.
+
+Twice over: the parser takes no HTML and no pictures, and the sanitiser lets only the listed tags
+through. The page's own policy would stop the rest.
+"""
+
+import nh3
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from codex_control_plane_mcp.redact import redact
+
+_parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_parser.disable("image")
+
+_TAGS = {
+    *("h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "blockquote"),
+    *("ul", "ol", "li", "pre", "code", "em", "strong", "s", "a"),
+    *("table", "thead", "tbody", "tr", "th", "td"),
+}
+#: A page has one first heading, and it is not the model's.
+_LOWER = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
+
+
+def as_html(text: str) -> Markup:
+    """`text` as HTML, without secrets."""
+    tokens = _parser.parse(redact(text))
+    for token in tokens:
+        token.tag = _LOWER.get(token.tag, token.tag)
+    html: str = _parser.renderer.render(tokens, _parser.options, {})
+    return Markup(  # noqa: S704  # that is what the sanitiser is for
+        nh3.clean(
+            html,
+            tags=_TAGS,
+            attributes={"a": {"href"}, "ol": {"start"}},
+            url_schemes={"http", "https", "mailto"},
+            link_rel="noopener noreferrer nofollow",
+        )
+    )
+
+
+def as_diff(text: str) -> Markup:
+    """A unified diff, a class for each line."""
+    lines = (
+        Markup('<span class="{}">{}</span>').format(_kind(line), line or " ")
+        for line in redact(text).split("\n")
+    )
+    return Markup("\n").join(lines)
+
+
+def _kind(line: str) -> str:
+    if line.startswith(("+++", "---", "diff ", "index ")):
+        return "file"
+    return {"+": "add", "-": "del", "@": "at"}.get(line[:1], "same")
