@@ -60,7 +60,7 @@ async def shoot(
     await page.goto(site.base + path)
     await page.wait_for_selector("[data-connection=live]")
     await page.wait_for_timeout(1300)  # what arrived is no longer shown as new
-    await page.screenshot(path=file, full_page=size == NARROW)
+    await page.screenshot(path=file)
     await context.close()
 
 

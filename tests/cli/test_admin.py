@@ -17,6 +17,7 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "print-config"),
         (ADMIN, "prune"),
         (ADMIN, "backup"),
+        (ADMIN, "open"),
         (HOOKS, "install"),
         (HOOKS, "uninstall"),
         (HOOKS, "status"),

@@ -127,7 +127,7 @@ def test_a_turn_that_said_nothing_has_no_final_message() -> None:
     assert read_turn({"id": "tu", "status": "completed", "items": []}).final_message is None
 
 
-def test_file_changes_are_counted_not_kept() -> None:
+def test_file_changes_are_counted_and_kept_for_who_must_judge_them() -> None:
     diff = "--- a\n+++ b\n@@ -1 +1,2 @@\n-old\n+new\n+more\n"
     change: JsonObject = {"path": "a", "kind": {"type": "update"}, "diff": diff}
     event = read_event(
@@ -142,6 +142,7 @@ def test_file_changes_are_counted_not_kept() -> None:
     assert isinstance(event, ItemCompleted)
     assert isinstance(event.item, FileChange)
     assert (event.item.files[0].added_lines, event.item.files[0].removed_lines) == (2, 1)
+    assert event.item.files[0].diff == diff
     total = read_event("turn/diff/updated", {**HERE, "diff": f"diff --git a/a b/a\n{diff}"})
     assert total == DiffUpdated(TH, TU, 1, 2, 1)
 

@@ -315,6 +315,7 @@ async def _today(story: Story, ids: dict[str, str]) -> None:
             "questions": [
                 {
                     "id": "tone",
+                    "isOther": True,
                     "header": "Tone",
                     "question": "How shall the newsletter sound?",
                     "options": [

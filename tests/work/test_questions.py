@@ -35,6 +35,27 @@ async def test_an_accepted_command_runs(house: House, codex: FakeCodex) -> None:
     assert "Codex goes on." in await task.lines(Category.STATE)
 
 
+async def test_a_question_about_files_is_kept_with_what_would_change(
+    house: House, codex: FakeCodex
+) -> None:
+    task = await house.submit()
+    turn = await codex.turn()
+    change = {"path": "till.py", "kind": {"type": "update"}, "diff": "-old\n+new"}
+    item = {"type": "fileChange", "id": "change-1", "status": "inProgress", "changes": [change]}
+    turn.tell("item/started", item=item)
+    ask = turn.ask("item/fileChange/requestApproval", itemId="change-1", reason="it is wrong")
+    question = await task.asked()
+    await task.answer(question, decision="accept")
+    turn.completes("Mended.")
+    await task.ends()
+
+    assert isinstance(question.asked.details, dict)
+    assert question.asked.details["changes"] == [
+        {"path": "till.py", "kind": "update", "diff": "-old\n+new"}
+    ]
+    assert ask.answers == [{"decision": "accept"}]
+
+
 async def test_a_declined_command_does_not_run(house: House, codex: FakeCodex) -> None:
     task = await house.submit()
     turn = await codex.turn()

@@ -311,6 +311,7 @@ def _asked_cards(reading: Reading, asked: Sequence[Interaction]) -> tuple[AskedC
             _title(reading, known[one.operation_id]),
             known[one.operation_id].request.project_id,
             _changes(one),
+            _in_words(one),
         )
         for one in asked
     )
@@ -351,6 +352,17 @@ def _changes(interaction: Interaction) -> tuple[FileDiff, ...]:
             )
         case _:
             return ()
+
+
+def _in_words(interaction: Interaction) -> frozenset[str]:
+    """Those that offer nothing, and those that offer more than what they name."""
+    free = {question.id for question in interaction.asked.questions if not question.options}
+    match interaction.asked.details:
+        case {"questions": list(questions)}:
+            open_ = {str(one.get("id")) for one in questions if one.get("isOther") is True}
+            return frozenset(free | open_)
+        case _:
+            return frozenset(free)
 
 
 # --- One operation -------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class AskedCard:
     title: str
     project_id: str
     changes: tuple[FileDiff, ...]
+    #: The questions in it that may be answered in words of one's own.
+    in_words: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,17 @@ _TAGS = {
     *("ul", "ol", "li", "pre", "code", "em", "strong", "s", "a"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
-#: A page has one first heading, and it is not the model's.
-_LOWER = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
+#: A text stands below the page's first heading, and below that of its section.
+_BELOW = 2
 
 
 def as_html(text: str) -> Markup:
     """`text` as HTML, without secrets."""
     tokens = _parser.parse(redact(text))
-    for token in tokens:
-        token.tag = _LOWER.get(token.tag, token.tag)
+    headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
+    highest = min((int(token.tag[1]) for token in headings), default=1)
+    for token in headings:
+        token.tag = f"h{min(6, int(token.tag[1]) - highest + 1 + _BELOW)}"
     html: str = _parser.renderer.render(tokens, _parser.options, {})
     return Markup(  # noqa: S704  # that is what the sanitiser is for
         nh3.clean(

@@ -28,6 +28,7 @@ async def serve(
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         date_header=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,

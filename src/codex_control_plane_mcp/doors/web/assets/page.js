@@ -228,22 +228,22 @@ document.addEventListener("visibilitychange", () => {
 function addLines(html) {
   const holder = document.createElement("template");
   holder.innerHTML = html;
+  const list = $("ol", timeline);
   const follows = timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight < 60;
   for (const line of [...holder.content.children]) {
     // What is there already is not written twice, whatever was sent again.
     if (Number(line.dataset.first) <= after) continue;
     after = Number(line.dataset.seq);
-    const last = timeline.lastElementChild;
+    const last = list.lastElementChild;
     if (line.dataset.item && last && last.dataset.item === line.dataset.item) {
       $(".text", last).append($(".text", line).textContent);
       last.dataset.seq = line.dataset.seq;
     } else {
       line.classList.add("fresh");
-      timeline.append(line);
+      list.append(line);
     }
   }
   timeline.dataset.after = after;
-  $$(".nothing", timeline).forEach((one) => one.remove());
   tellTime();
   if (follows) timeline.scrollTop = timeline.scrollHeight;
 }
@@ -304,7 +304,8 @@ async function nextPage(link) {
     holder.innerHTML = await answer.text();
     const rows = $("#task-rows");
     const known = new Set($$("[data-key]", rows).map((row) => row.dataset.key));
-    for (const row of $$("[data-key]", holder.content)) if (!known.has(row.dataset.key)) rows.append(row);
+    const last = link.closest("li");
+    for (const row of $$("[data-key]", holder.content)) if (!known.has(row.dataset.key)) last.before(row);
     const next = $("a.more", holder.content);
     link.replaceWith(next || "");
     tellTime();
