@@ -17,7 +17,7 @@ from tests.desk.reception import reception
 from tests.web.site import Served, chromium, served
 from tests.web.story import tell
 
-WIDE, NARROW = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=844)
+WIDE, NARROW = ViewportSize(width=1280, height=1000), ViewportSize(width=390, height=844)
 
 
 async def main(out: Path, names: list[str]) -> None:
