@@ -16,8 +16,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from codex_control_plane_mcp.doors.mcp.listener import Listener
 from codex_control_plane_mcp.doors.mcp.tools import offered
+from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.framing import MAX_LINE_BYTES
-from codex_control_plane_mcp.rendezvous import Descriptor, pipe_greeting
+from codex_control_plane_mcp.rendezvous import PAGE, Descriptor, pipe_greeting
 from tests.desk.reception import Reception, reception
 
 KINDS = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
@@ -133,6 +134,35 @@ async def test_a_client_is_greeted_and_told_what_may_be_sent_again(
         assert greeted["repeatable"] == sorted(offer.repeatable)
         assert greeted["keyed"] == sorted(offer.keyed)
         assert (await line.hear())["result"]["protocolVersion"] == "2025-06-18"
+
+
+async def test_who_wants_the_page_is_given_a_link_or_a_reason_and_no_session(
+    at: Reception, tmp_path: Path
+) -> None:
+    async def refused() -> str:
+        raise InvalidArgument("the page is switched off")
+
+    async def given() -> str:
+        return "http://127.0.0.1:1/place/enter?key=k"
+
+    answers = []
+    for on_page in (given, refused, None):
+        listener = Listener(at.desk, address("tcp", tmp_path), on_page=on_page)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                await group.start(listener.serve)
+                async with dialled(listener.descriptor) as line:
+                    await line.stream.send(pipe_greeting(TOKEN, PAGE))
+                    assert (await line.hear())["worker"] == 1
+                    answers.append(await line.hear())
+                    with pytest.raises(anyio.EndOfStream):
+                        await line.stream.receive()
+                group.cancel_scope.cancel()
+    assert answers == [
+        {"page": await given()},
+        {"error": "the page is switched off"},
+        {"error": "this worker has no page"},
+    ]
 
 
 @pytest.mark.parametrize("greeting", [b"{}\n", b"nonsense\n", pipe_greeting("wrong")])
