@@ -22,7 +22,7 @@ ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
 AppServerMode = Literal["auto", "private", "shared", "stdio"]
 WebMode = Literal["on", "read-only", "off"]
 #: What tools can be offered by.
-ToolSet = Literal["core", "read", "lifecycle", "compat", "dropin"]
+ToolSet = Literal["core", "read", "lifecycle", "diagnose", "compat", "dropin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Settings:
     #: The worker leaves when nobody was connected and nothing was unfinished for this long.
     idle_exit_seconds: float = 600.0
     #: The tools that clients are offered; those of the worker count, whatever a pipe was given.
-    toolsets: tuple[ToolSet, ...] = ("core", "read", "lifecycle", "compat")
+    toolsets: tuple[ToolSet, ...] = ("core", "read", "lifecycle", "diagnose", "compat")
     #: MCP over HTTP on this machine, at this port; `None`: not at all.
     http_port: int | None = None
     #: Whether long chats may be sent elsewhere to be summed up; see `desk.summary`.

@@ -20,10 +20,12 @@ from codex_control_plane_mcp.desk import (
     turns,
     views,
     views_chats,
+    views_diagnostics,
     views_inventory,
 )
 from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
 from codex_control_plane_mcp.desk.changes import Changes, changes
+from codex_control_plane_mcp.desk.diagnosis.logs import LogQuery, read_log
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
 from codex_control_plane_mcp.desk.interrupt import Target, end
@@ -344,6 +346,10 @@ class Desk:
         """Whether everything is in order."""
         shown = await look_around(self._book, self._settings, self._limits, self._runtime, scope)
         return replace(shown, runtime_capabilities=self._capabilities.last)
+
+    async def logs(self, wanted: LogQuery) -> views_diagnostics.LogView:
+        """The last lines of a log."""
+        return await self._off_loop(lambda: read_log(self._settings, wanted))
 
     async def capabilities(self, asked: Asked) -> views_inventory.CapabilitiesView:
         """What Codex offers."""

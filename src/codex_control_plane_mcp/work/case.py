@@ -1,5 +1,6 @@
 """An operation in somebody's hands: what it is now, and the right to write to it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -15,11 +16,13 @@ from codex_control_plane_mcp.model.operation import (
     Interrupted,
     Operation,
     TokenUsage,
+    sentence,
 )
 from codex_control_plane_mcp.store import interactions, operations, wishes
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.wishes import Outcome, Wish, WishKind
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Also: TypeAlias = Callable[[Writing], None]
 
@@ -60,6 +63,7 @@ class Case:
             return moved, None
 
         await self.write(write)
+        _log(facts)
 
     async def record_unless_unwanted(self, *facts: Fact) -> None:
         """Write down what happened, and that it has ended with that where somebody wants it to:
@@ -73,6 +77,7 @@ class Case:
             return operations.record(writing, operation, *facts, *ends), None
 
         await self.write(write)
+        _log(facts)
 
     async def write(self, work: Callable[[Writing, Operation], tuple[Operation, T]]) -> T:
         """Run `work` in one transaction; it returns the operation as it is then, and a result."""
@@ -136,6 +141,11 @@ class Case:
         on. An interrupted turn proves nothing."""
         same_process = interaction.asked.app_server_id == self.operation.app_server_id
         return same_process and isinstance(fact, Completed | Failed)
+
+
+def _log(facts: Sequence[Fact]) -> None:
+    for fact in facts:
+        logger.info("%s", sentence(fact))
 
 
 def close(

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from codex_control_plane_mcp import correlation
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import Operation
@@ -68,7 +69,8 @@ class Workshop:
         self._generation = generation
         self._rules = rules
         self._tools = Tools(book, self.line, is_gone, rules.worktrees, rules.approval_seconds)
-        self._driven: set[OperationId] = set()
+        #: Who is at work on an operation is stopped by its scope.
+        self._driven: dict[OperationId, anyio.CancelScope] = {}
         #: How many operations waited in the queue when it was last looked at.
         self.queued = 0
 
@@ -126,28 +128,32 @@ class Workshop:
         return await self._book.read(lambda connection: operations.get(connection, operation_id))
 
     def _take_up(self, tasks: anyio.abc.TaskGroup, operation: Operation) -> None:
-        self._driven.add(operation.id)
+        self._driven[operation.id] = anyio.CancelScope()
         tasks.start_soon(self._drive, operation, name=f"drive {operation.id}")
 
     async def _drive(self, operation: Operation) -> None:
         """Drive one operation; whatever goes wrong with it must not touch the others."""
         try:
-            present: Operation | None = operation
-            while present is not None and not present.is_final:
-                try:
-                    await Driver(present, self._tools).run()
-                except Fenced:
-                    logger.warning("operation %s is not as this worker left it", operation.id)
-                except Exception:
-                    # A border: our own mistake or a full disk. The operation is not lost, it is
-                    # taken up from what is on record.
-                    logger.exception("driving operation %s went wrong", operation.id)
-                    await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
-                present = await self._read_again(operation.id)
-                if present is not None and present.generation != self._generation:
-                    return  # Another worker has it.
+            with self._driven[operation.id], correlation.working_for(operationId=operation.id):
+                await self._drive_to_its_end(operation)
         finally:
-            self._driven.discard(operation.id)
+            self._driven.pop(operation.id, None)
+
+    async def _drive_to_its_end(self, operation: Operation) -> None:
+        present: Operation | None = operation
+        while present is not None and not present.is_final:
+            try:
+                await Driver(present, self._tools).run()
+            except Fenced:
+                logger.warning("operation %s is not as this worker left it", operation.id)
+            except Exception:
+                # A border: our own mistake or a full disk. The operation is not lost, it is
+                # taken up from what is on record.
+                logger.exception("driving operation %s went wrong", operation.id)
+                await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
+            present = await self._read_again(operation.id)
+            if present is not None and present.generation != self._generation:
+                return  # Another worker has it.
 
     async def _read_again(self, operation_id: OperationId) -> Operation | None:
         while True:

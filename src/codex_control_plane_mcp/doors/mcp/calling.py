@@ -4,16 +4,18 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 from mcp.server.context import ServerRequestContext
 from mcp.types import CallToolResult, TextContent
 
+from codex_control_plane_mcp import correlation
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.presentable import presentable
 from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.doors.mcp.tool import Shown
-from codex_control_plane_mcp.doors.mcp.tools import offered
+from codex_control_plane_mcp.doors.mcp.tools import is_read_only, offered
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,14 @@ logger = logging.getLogger(__name__)
 
 async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Json:
     """The result of a tool call, success or error: never raises but for being cancelled."""
+    began = anyio.current_time()
+    with correlation.working_for(callId=correlation.new_call_id()):
+        result = await _answered(desk, name, arguments, by)
+        _log(name, by, result, anyio.current_time() - began)
+    return result
+
+
+async def _answered(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Json:
     try:
         shown = await _call(desk, name, arguments, by)
     except ControlPlaneError as error:
@@ -48,6 +58,23 @@ def failed(error: ControlPlaneError) -> Json:
         "retryable": error.retryable,
     }
     return fit(presentable({"ok": False, "error": said}), ())
+
+
+def _log(name: str, by: str, result: Json, seconds: float) -> None:
+    """One line for each call, but for those that only looked at something and found it."""
+    error = result.get("error")
+    if error is None and is_read_only(name):
+        return
+    told = {"tool": name, "by": by, "elapsedMs": round(seconds * 1000)}
+    source = result if error is None else error["details"]
+    for id_ in ("operationId", "existingOperationId", "workflowId", "repairRunId", "field"):
+        if source.get(id_) is not None:
+            told[id_] = source[id_]
+    if error is None:
+        logger.info("%s answered", name, extra={"told": told})
+    else:
+        told["code"] = error["code"]
+        logger.warning("%s: %s", name, error["message"], extra={"told": told})
 
 
 def caller(context: ServerRequestContext[Any]) -> str:

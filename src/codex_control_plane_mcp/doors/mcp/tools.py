@@ -15,6 +15,7 @@ from codex_control_plane_mcp.doors.mcp import arguments as args
 from codex_control_plane_mcp.doors.mcp import (
     chats,
     compat,
+    diagnostics,
     dropin,
     inventory,
     queue,
@@ -75,10 +76,16 @@ TOOLS: tuple[Tool[Any], ...] = (
     *inventory.TOOLS,
     *search.TOOLS,
     *threads.TOOLS,
+    *diagnostics.TOOLS,
     *compat.TOOLS,
     *dropin.TOOLS,
 )
 _BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+def is_read_only(name: str) -> bool:
+    """Whether the tool of this name changes nothing; there may be none of this name."""
+    return name in _BY_NAME and _BY_NAME[name].hints.read_only
 
 
 @dataclass(frozen=True, slots=True)
