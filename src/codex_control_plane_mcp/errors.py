@@ -30,6 +30,8 @@ class ControlPlaneError(Exception):
 
     code: ClassVar[str] = "CODEX_STATE_BUSY"
     retryable: ClassVar[bool] = False
+    #: What its caller should do, in a word that a program can act on.
+    next_action: ClassVar[str] = "try_again"
 
     def __init__(self, message: str, **details: object) -> None:
         super().__init__(message)
@@ -39,10 +41,13 @@ class ControlPlaneError(Exception):
 
 class InvalidArgument(ControlPlaneError):
     code = "INVALID_ARGUMENT"
+    next_action = "correct_arguments"
 
 
 class NotFound(ControlPlaneError):
     """Something named by the caller does not exist."""
+
+    next_action = "look_up_id"
 
 
 class ProjectNotFound(NotFound):
@@ -75,14 +80,17 @@ class Conflict(ControlPlaneError):
 
 class DuplicatePromptActive(Conflict):
     code = "CODEX_DUPLICATE_PROMPT_ACTIVE"
+    next_action = "follow_existing_operation"
 
 
 class IdempotencyMismatch(Conflict):
     code = "CODEX_IDEMPOTENCY_MISMATCH"
+    next_action = "use_new_client_request_id"
 
 
 class InteractionUnavailable(Conflict):
     code = "CODEX_PENDING_INTERACTION_UNAVAILABLE"
+    next_action = "list_pending_interactions"
 
 
 class Busy(Conflict):
@@ -102,6 +110,7 @@ class StateBusy(Unavailable):
 
 class AppServerUnavailable(Unavailable):
     code = "CODEX_APP_SERVER_UNAVAILABLE"
+    next_action = "inspect_diagnostics"
 
 
 class CallTimeout(Unavailable):
@@ -110,3 +119,4 @@ class CallTimeout(Unavailable):
 
 class SendFailed(Unavailable):
     code = "CODEX_SEND_FAILED"
+    next_action = "inspect_diagnostics"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.desk import Projects
+from codex_control_plane_mcp.desk.diagnosis import surroundings
 from codex_control_plane_mcp.desk.health import Scope
 from codex_control_plane_mcp.desk.projects import project_id
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
-from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound, ThreadNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.errors import (
+    InvalidArgument,
+    OperationNotFound,
+    ThreadNotFound,
+    WorkflowNotFound,
+)
+from codex_control_plane_mcp.journal_hook import COMPLETE
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
 from codex_control_plane_mcp.model.operation import Failed, Trouble
 from codex_control_plane_mcp.store import workers
 from tests.desk.reception import Reception, reception
@@ -100,6 +108,34 @@ async def test_an_idle_install_is_healthy(at: Reception) -> None:
     assert health.app_server.status == "not_started"
     assert health.worker is None
     assert health.state_database.bytes
+    assert health.disk.writable
+    assert (health.hooks.installed, health.hooks.waiting) == (False, 0)
+    assert health.next_recommended_action == "none"
+
+
+async def test_a_disk_that_is_full_is_no_health(
+    at: Reception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(at.settings.state_db.parent)
+    monkeypatch.setattr(surroundings, "FULL_DISK_BYTES", usage.free + 10**12)
+
+    health = await at.desk.health(Scope())
+
+    assert health.overall_status == "broken"
+    assert "full" in health.problems[0].message
+    assert health.next_recommended_action == "inspect_diagnostics"
+
+
+async def test_hooks_that_report_here_are_seen(at: Reception) -> None:
+    at.settings.codex_home.mkdir()
+    command = "python /x/codex_control_plane_mcp/journal_hook.py --state-db s"
+    (at.settings.codex_home / "hooks.json").write_text(json.dumps({"hooks": {"Stop": command}}))
+    at.settings.hook_spool.mkdir()
+    (at.settings.hook_spool / f"1{COMPLETE}").touch()
+
+    health = await at.desk.health(Scope())
+
+    assert (health.hooks.installed, health.hooks.enabled, health.hooks.waiting) == (True, True, 1)
 
 
 async def test_health_counts_the_work_at_hand(at: Reception) -> None:
@@ -159,3 +195,5 @@ async def test_a_scope_that_does_not_exist_is_not_found(at: Reception) -> None:
         await at.desk.health(Scope(operation_id=OperationId("op_x")))
     with pytest.raises(ThreadNotFound):
         await at.desk.health(Scope(thread_id=ThreadId("t-x")))
+    with pytest.raises(WorkflowNotFound):
+        await at.desk.health(Scope(workflow_id=WorkflowId("wf_x")))

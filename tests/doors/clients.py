@@ -62,7 +62,7 @@ class Caller:
         assert result.is_error
         error = found["error"]
         assert isinstance(error, dict)
-        assert set(error) == {"code", "message", "details", "retryable"}
+        assert set(error) == {*("code", "message", "details", "retryable", "nextRecommendedAction")}
         return error
 
     async def call(

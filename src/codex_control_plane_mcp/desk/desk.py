@@ -25,6 +25,7 @@ from codex_control_plane_mcp.desk import (
 )
 from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
 from codex_control_plane_mcp.desk.changes import Changes, changes
+from codex_control_plane_mcp.desk.diagnosis import surroundings
 from codex_control_plane_mcp.desk.diagnosis.logs import LogQuery, read_log
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
@@ -344,7 +345,10 @@ class Desk:
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
-        shown = await look_around(self._book, self._settings, self._limits, self._runtime, scope)
+        around = await self._off_loop(lambda: surroundings.look(self._settings))
+        shown = await look_around(
+            self._book, self._settings, self._limits, self._runtime, around, scope
+        )
         return replace(shown, runtime_capabilities=self._capabilities.last)
 
     async def logs(self, wanted: LogQuery) -> views_diagnostics.LogView:

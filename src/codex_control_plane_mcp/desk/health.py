@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.diagnosis.surroundings import Disk, Surroundings
 from codex_control_plane_mcp.desk.projects import NO_ROOTS
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
 from codex_control_plane_mcp.desk.status import found, lines
 from codex_control_plane_mcp.desk.views_chats import AppServerStatus
+from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
+from codex_control_plane_mcp.desk.workflows.standing import present
 from codex_control_plane_mcp.errors import ThreadNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
@@ -22,6 +25,7 @@ class Scope:
     """What to look at beside the whole."""
 
     operation_id: OperationId | None = None
+    workflow_id: WorkflowId | None = None
     thread_id: ThreadId | None = None
     max_recent_errors: int = 5
 
@@ -39,12 +43,18 @@ class _Books:
 
 
 async def look_around(
-    book: Book, settings: Settings, limits: Limits, runtime: RuntimeView, scope: Scope
+    book: Book,
+    settings: Settings,
+    limits: Limits,
+    runtime: RuntimeView,
+    around: Surroundings,
+    scope: Scope,
 ) -> views.HealthView:
-    """Raises OperationNotFound or ThreadNotFound for a scope that does not exist."""
+    """Raises OperationNotFound, ThreadNotFound or WorkflowNotFound for a scope that does not
+    exist."""
     books = await book.read(lambda reading: _look(reading, scope))
     app_server, codex = runtime.app_server(), runtime.codex()
-    problems = _problems(settings, app_server, codex)
+    problems = _problems(settings, app_server, codex, around.disk)
     return views.HealthView(
         overall_status=_overall(problems),
         problems=tuple(problems),
@@ -62,7 +72,10 @@ async def look_around(
         codex=views.CodexHealth(None if codex.binary is None else str(codex.binary), codex.version),
         worker=None if books.worker is None else _worker(books.worker),
         state_database=_state_database(settings),
+        disk=views.DiskHealth(around.disk.folder, around.disk.free_bytes, around.disk.writable),
+        hooks=views.HooksHealth(around.hooks.installed, around.hooks.enabled, around.hooks.waiting),
         recent_errors=tuple(_error(operation) for operation in books.troubles),
+        next_recommended_action=_next_action(problems, books.pending_interactions),
         operation=books.operation,
     )
 
@@ -99,6 +112,8 @@ def _look(reading: Reading, scope: Scope) -> _Books:
 def _scoped(reading: Reading, scope: Scope) -> Operation | None:
     if scope.operation_id is not None:
         return found(reading, scope.operation_id)
+    if scope.workflow_id is not None:
+        return present(reading, workflow_found(reading, scope.workflow_id)).operation
     if scope.thread_id is None:
         return None
     operation = operations.newest_in_thread(reading, scope.thread_id)
@@ -111,16 +126,30 @@ def _scoped(reading: Reading, scope: Scope) -> Operation | None:
 
 
 def _problems(
-    settings: Settings, app_server: AppServerState, codex: CodexState
+    settings: Settings, app_server: AppServerState, codex: CodexState, disk: Disk
 ) -> list[views.Problem]:
     problems: list[views.Problem] = []
     if codex.problem is not None:
         problems.append(views.Problem("broken", codex.problem))
     if app_server.problem is not None:
         problems.append(views.Problem("degraded", app_server.problem))
+    if not disk.writable:
+        problems.append(views.Problem("broken", f"{disk.folder} cannot be written"))
+    if disk.is_full:
+        problems.append(views.Problem("broken", f"the disk of {disk.folder} is full"))
+    elif disk.is_low:
+        problems.append(views.Problem("degraded", f"the disk of {disk.folder} is nearly full"))
     if not settings.roots:
         problems.append(views.Problem("advice", NO_ROOTS))
     return problems
+
+
+def _next_action(problems: list[views.Problem], pending_interactions: int) -> str:
+    if _overall(problems) != "healthy":
+        return "inspect_diagnostics"
+    if pending_interactions:
+        return "answer_pending_interaction"
+    return "set_projects_root" if problems else "none"
 
 
 def _overall(problems: list[views.Problem]) -> str:

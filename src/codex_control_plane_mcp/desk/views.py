@@ -400,6 +400,26 @@ class StateDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskHealth:
+    """Where the state lies."""
+
+    folder: str
+    free_bytes: int | None
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HooksHealth:
+    """What tells of turns that people type in Codex."""
+
+    #: Whether Codex's `hooks.json` names ours. Whether it trusts them its own doctor says.
+    installed: bool
+    enabled: bool
+    #: Told, and not taken in yet.
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecentError:
     operation_id: str
     status: Status
@@ -436,6 +456,9 @@ class HealthView:
     codex: CodexHealth = field(metadata=TACIT)
     worker: WorkerHealth | None = field(metadata=TACIT)
     state_database: StateDatabase = field(metadata=TACIT)
+    disk: DiskHealth = field(metadata=TACIT)
+    hooks: HooksHealth = field(metadata=TACIT)
     recent_errors: tuple[RecentError, ...]
+    next_recommended_action: str
     operation: OperationLine | None = field(default=None, metadata=OPTIONAL)
     runtime_capabilities: CapabilitiesBrief | None = field(default=None, metadata=WHERE_IT_APPLIES)

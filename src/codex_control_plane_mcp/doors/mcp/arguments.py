@@ -186,6 +186,7 @@ class ListProjects(Arguments):
 
 class HealthSummary(Arguments):
     operation_id: str | None = None
+    workflow_id: str | None = None
     thread_id: str | None = None
     max_recent_errors: Annotated[int, Field(ge=0, le=20)] | None = None
 

@@ -12,6 +12,7 @@ from codex_control_plane_mcp import correlation
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
+from codex_control_plane_mcp.doors.mcp.guidance import guide
 from codex_control_plane_mcp.doors.mcp.presentable import presentable
 from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.doors.mcp.tool import Shown
@@ -41,6 +42,7 @@ async def _answered(desk: Desk, name: str, arguments: Mapping[str, object], by: 
     result: Json = {"ok": True}
     for view in shown.views:
         result |= as_json(view)
+    guide(result)
     return fit(presentable(result), shown.rules)
 
 
@@ -56,6 +58,7 @@ def failed(error: ControlPlaneError) -> Json:
         "message": error.message,
         "details": dict(error.details),
         "retryable": error.retryable,
+        "nextRecommendedAction": error.next_action,
     }
     return fit(presentable({"ok": False, "error": said}), ())
 

@@ -38,6 +38,7 @@ from codex_control_plane_mcp.doors.mcp.fit import (
     drop_last,
     fit,
 )
+from codex_control_plane_mcp.doors.mcp.guidance import guide
 from codex_control_plane_mcp.doors.mcp.presentable import presentable, presentable_text
 from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, NotFound
@@ -202,6 +203,7 @@ def _go_on_in_thread(result: Json, left: int) -> None:
 
 
 def _fitted(result: Json, *rules: Shorten) -> str:
+    guide(result)
     return compact(fit(presentable(result), rules))
 
 
