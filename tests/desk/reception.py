@@ -83,6 +83,8 @@ class StillRuntime:
     state: AppServerState = field(default_factory=lambda: AppServerState(running=False))
     binary: CodexState = field(default_factory=lambda: CodexState(Path("/opt/codex"), "0.163.0"))
     known: tuple[str, ...] = ()
+    #: App-servers that have ended.
+    gone: set[AppServerId] = field(default_factory=set)
     #: Where threads work, as Codex says.
     folders: dict[ThreadId, str] = field(default_factory=dict)
     plans: tuple[Sighting, ...] = ()
@@ -99,6 +101,9 @@ class StillRuntime:
 
     def codex(self) -> CodexState:
         return self.binary
+
+    def is_gone(self, app_server_id: AppServerId) -> bool:
+        return app_server_id in self.gone
 
     async def codex_projects(self) -> Sequence[str]:
         return self.known

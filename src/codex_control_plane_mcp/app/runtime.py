@@ -19,11 +19,11 @@ from codex_control_plane_mcp.codex.errors import (
 from codex_control_plane_mcp.codex.inventory import Inventory, Wanted, take
 from codex_control_plane_mcp.codex.library import CodexLibrary
 from codex_control_plane_mcp.codex.session import CodexSession
-from codex_control_plane_mcp.codex.supervisor import Status, Supervisor
+from codex_control_plane_mcp.codex.supervisor import Status, Supervisor, may_be_alive
 from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn
 from codex_control_plane_mcp.codex.words.verbs import ListTurns
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, CodexWord, LiveGoal
-from codex_control_plane_mcp.model.ids import ThreadId
+from codex_control_plane_mcp.model.ids import AppServerId, ThreadId
 from codex_control_plane_mcp.model.operation import Plan
 from codex_control_plane_mcp.model.workflow import Proposal, Sighting
 from codex_control_plane_mcp.settings import Settings
@@ -60,19 +60,29 @@ class Runtime:
             ownership="own" if status.owned else "shared",
             active_turns=self._workshop.active if status.alive else None,
             problem=_problem(status),
+            connected=self._workshop.line.present is not None,
+            died=status.alive is False,
         )
 
     def codex(self) -> CodexState:
         stated = self._settings.codex_binary
         status = self._supervisor.status()
         try:
-            return CodexState(
-                binary=find_binary(str(stated) if stated else None),
-                # While a former Codex does the work, nothing is broken.
-                problem=None if status.alive else status.passed_over,
-            )
+            binary = find_binary(str(stated) if stated else None)
         except BinaryNotFound as error:
             return CodexState(problem=str(error))
+        judgement = self._supervisor.known()
+        return CodexState(
+            binary=binary,
+            version=None if judgement is None else judgement.version,
+            # While a former Codex does the work, nothing is broken.
+            problem=None if status.alive else status.passed_over,
+            refused=() if judgement is None else judgement.fit.refused,
+            degraded=() if judgement is None else judgement.fit.degraded,
+        )
+
+    def is_gone(self, app_server_id: AppServerId) -> bool:
+        return not may_be_alive(app_server_id)
 
     async def codex_projects(self) -> Sequence[str]:
         page = await self._asked(lambda session: session.list_projects())

@@ -68,9 +68,9 @@ class Capabilities:
     @property
     def last(self) -> CapabilitiesBrief | None:
         """The newest answer, in short; asks nobody."""
-        if not self._known:
+        found = self.newest
+        if found is None:
             return None
-        found = next(reversed(self._known.values())).view.runtime_capabilities
         account = found.account_status
         return CapabilitiesBrief(
             status=found.status,
@@ -79,6 +79,19 @@ class Capabilities:
             sandbox_readiness=found.sandbox_readiness,
             logged_in=None if account is None else account.logged_in,
         )
+
+    @property
+    def newest(self) -> views.RuntimeCapabilities | None:
+        """The newest answer; asks nobody."""
+        if not self._known:
+            return None
+        return next(reversed(self._known.values())).view.runtime_capabilities
+
+    def forget(self) -> int:
+        """Ask anew next time. How many answers were forgotten."""
+        forgotten = len(self._known)
+        self._known.clear()
+        return forgotten
 
     def _is_fresh(self, snapshot: _Snapshot) -> bool:
         return seconds_between(snapshot.at, self._clock.now()) < FRESH_SECONDS

@@ -25,7 +25,8 @@ from codex_control_plane_mcp.desk import (
 )
 from codex_control_plane_mcp.desk.capabilities import Asked, Capabilities
 from codex_control_plane_mcp.desk.changes import Changes, changes
-from codex_control_plane_mcp.desk.diagnosis import surroundings
+from codex_control_plane_mcp.desk.diagnosis import collection, facts, surroundings
+from codex_control_plane_mcp.desk.diagnosis.analysis import analysis
 from codex_control_plane_mcp.desk.diagnosis.logs import LogQuery, read_log
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
@@ -83,6 +84,9 @@ from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
 T = TypeVar("T")
+
+#: Facts are wanted even where Codex is slow to say what it offers.
+FACTS_SECONDS = 3.0
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -354,6 +358,48 @@ class Desk:
     async def logs(self, wanted: LogQuery) -> views_diagnostics.LogView:
         """The last lines of a log."""
         return await self._off_loop(lambda: read_log(self._settings, wanted))
+
+    async def analyze(
+        self, scope: facts.Scope, problem_text: str = ""
+    ) -> views_diagnostics.AnalysisView:
+        """What is wrong, why, and what to do."""
+        return analysis(await self._facts(scope, problem_text))
+
+    async def collect(
+        self, scope: facts.Scope, problem_text: str = ""
+    ) -> views_diagnostics.DiagnosticsView:
+        """Everything for a bug report."""
+        known = await self._facts(scope, problem_text)
+        shown = [case.operation for case in known.cases][: collection.OPERATIONS]
+        events, briefs = await self._book.read(
+            lambda reading: (
+                collection.timeline(reading, shown),
+                [collection.brief(reading, one) for one in shown],
+            )
+        )
+        overall = (await self.health(Scope())).overall_status
+        return collection.collection(known, events, briefs, overall)
+
+    async def _facts(self, scope: facts.Scope, problem_text: str) -> facts.Facts:
+        # Asks only an app-server that runs, and only what is not known.
+        await self._capabilities.look(Asked(timeout_seconds=FACTS_SECONDS))
+        around = await self._off_loop(lambda: surroundings.look(self._settings))
+        log = await self.logs(LogQuery(level="WARNING"))
+        now = self._clock.now()
+        return facts.Facts(
+            now=now,
+            scope=scope,
+            problem_text=problem_text,
+            books=await self._book.read(
+                lambda reading: facts.look(reading, scope, self._limits, self._runtime, now)
+            ),
+            codex=self._runtime.codex(),
+            app_server=self._runtime.app_server(),
+            capabilities=self._capabilities.newest,
+            around=around,
+            limits=self._limits,
+            log=log.lines,
+        )
 
     async def capabilities(self, asked: Asked) -> views_inventory.CapabilitiesView:
         """What Codex offers."""

@@ -13,7 +13,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.contract import Methods
 from codex_control_plane_mcp.codex.inventory import Inventory, Wanted
 from codex_control_plane_mcp.codex.words.things import Page, Thread, Turn
-from codex_control_plane_mcp.model.ids import ThreadId
+from codex_control_plane_mcp.model.ids import AppServerId, ThreadId
 from codex_control_plane_mcp.model.transcript import Leaf
 from codex_control_plane_mcp.model.workflow import Sighting
 
@@ -33,6 +33,10 @@ class AppServerState:
     active_turns: int | None = None
     #: Why it is not running although it should be.
     problem: str | None = None
+    #: Whether the worker has a line to it that is up.
+    connected: bool = False
+    #: It is on record, nobody told it to end, and it is not there any more.
+    died: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class CodexState:
     version: str | None = None
     #: Why there is none, and what to do.
     problem: str | None = None
+    #: Why this version must not be used, as far as it was looked at; and what it does without.
+    refused: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ class RuntimeView(Protocol):
 
     def codex(self) -> CodexState: ...
 
+    def is_gone(self, app_server_id: AppServerId) -> bool:
+        """Whether the process of that name has ended, provably."""
+        ...
+
     async def codex_projects(self) -> Sequence[str]:
         """Folders that Codex knows as projects; empty when it does not answer at once."""
         ...
@@ -137,6 +148,9 @@ class NoRuntime:
 
     def codex(self) -> CodexState:
         return CodexState()
+
+    def is_gone(self, app_server_id: AppServerId) -> bool:
+        return False
 
     async def codex_projects(self) -> Sequence[str]:
         return ()

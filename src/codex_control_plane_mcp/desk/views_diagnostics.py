@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.views import OPTIONAL, TACIT
+from codex_control_plane_mcp.desk.views_inventory import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,103 @@ class LogView:
     lines: tuple[LogLine, ...]
     #: Whether the file was read to its beginning.
     complete: bool = field(metadata=TACIT)
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """Something that is wrong."""
+
+    category: str
+    #: `high`: a fact says so; `medium`: what is known fits; `low`: it may be.
+    confidence: str
+    summary: str
+    evidence: tuple[str, ...]
+    next_step: str
+    operation_id: str | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True)
+class RootCause:
+    category: str
+    confidence: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairAdvice:
+    """A repair that may help, as `codex_repair_issue` takes it."""
+
+    action: str
+    #: What it is to be applied to.
+    arguments: Mapping[str, object]
+    why: str
+    #: Whether it costs work, and so needs `force`.
+    needs_force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisView:
+    #: Null: nothing is known to be wrong.
+    likely_root_cause: RootCause | None
+    #: The surest first.
+    findings: tuple[FindingView, ...]
+    recommended_repair_actions: tuple[RepairAdvice, ...]
+    next_recommended_action: str
+    #: What to do now, of the first finding.
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    at: Moment
+    #: `operation`, `interaction`, `worker` or `repair`.
+    source: str
+    text: str
+    operation_id: str | None = field(default=None, metadata=OPTIONAL)
+    #: Since the event before.
+    after_seconds: float | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    server: str
+    codex: str | None
+    app_server: str | None
+    python: str
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationBrief:
+    """An operation without a word of what was asked or said in it."""
+
+    operation_id: str
+    operation_type: str
+    status: str
+    thread_id: str | None
+    turn_id: str | None
+    sandbox: str
+    prompt_chars: int
+    report_chars: int | None
+    #: How many entries the journal has of each kind.
+    entries: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticsView:
+    """Everything for a bug report: no prompts, answers, commands, secrets or home folders."""
+
+    overall_status: str
+    #: How sure the first finding is; `none` where there is none.
+    diagnosis_confidence: str
+    generated_at: Moment
+    versions: Versions = field(metadata=TACIT)
+    operations: tuple[OperationBrief, ...] = field(metadata=TACIT)
+    #: Oldest first; of a long one the beginning and the end.
+    timeline: tuple[TimelineEvent, ...]
+    checks: tuple[Check, ...]
+    findings: tuple[FindingView, ...]
+    #: The last warnings of the log.
+    log: tuple[LogLine, ...] = field(metadata=TACIT)
+    next_recommended_action: str
+    next_step: str

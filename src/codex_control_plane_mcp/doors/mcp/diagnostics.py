@@ -6,10 +6,13 @@ from pydantic import Field
 
 from codex_control_plane_mcp.desk import views_diagnostics as views
 from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.desk.diagnosis.facts import Scope
 from codex_control_plane_mcp.desk.diagnosis.logs import Level, LogQuery, Source
 from codex_control_plane_mcp.doors.mcp.arguments import Arguments, given
-from codex_control_plane_mcp.doors.mcp.fit import drop_first
+from codex_control_plane_mcp.doors.mcp.fit import drop_first, drop_last
 from codex_control_plane_mcp.doors.mcp.tool import READS, Shown, Tool
+
+_Text = Annotated[str, Field(max_length=20_000)]
 
 
 class GetDiagnosticLogs(Arguments):
@@ -20,12 +23,59 @@ class GetDiagnosticLogs(Arguments):
     limit: Annotated[int, Field(ge=1, le=200)] | None = None
 
 
+class CollectDiagnostics(Arguments):
+    operation_id: str | None = None
+    workflow_id: str | None = None
+    thread_id: str | None = None
+    problem_text: _Text | None = Field(None, description="What is wrong, in your words")
+
+
+class AnalyzeIssue(CollectDiagnostics):
+    pass
+
+
+def _scope(wanted: CollectDiagnostics) -> Scope:
+    return Scope(**given(wanted, "operation_id", "workflow_id", "thread_id"))
+
+
+async def _collect(desk: Desk, wanted: CollectDiagnostics, _by: str) -> Shown:
+    found = await desk.collect(_scope(wanted), wanted.problem_text or "")
+    return Shown((found,), (drop_first("log"), drop_first("timeline"), drop_last("operations")))
+
+
+async def _analyze(desk: Desk, wanted: AnalyzeIssue, _by: str) -> Shown:
+    found = await desk.analyze(_scope(wanted), wanted.problem_text or "")
+    return Shown((found,), (drop_last("findings"),))
+
+
 async def _logs(desk: Desk, wanted: GetDiagnosticLogs, _by: str) -> Shown:
     query = LogQuery(**given(wanted, "source", "operation_id", "call_id", "level", "limit"))
     return Shown((await desk.logs(query),), (drop_first("lines"),))
 
 
 TOOLS: tuple[Tool[Any], ...] = (
+    Tool(
+        "codex_collect_diagnostics",
+        "Facts, timeline and checks for a bug report, of one operation, workflow, thread, or all. "
+        "No prompts, answers or secrets in it.",
+        CollectDiagnostics,
+        (views.DiagnosticsView,),
+        READS,
+        _collect,
+        toolset="diagnose",
+        repeatable=True,
+    ),
+    Tool(
+        "codex_analyze_issue",
+        "What is wrong, with evidence and the next step. Changes nothing.",
+        AnalyzeIssue,
+        (views.AnalysisView,),
+        READS,
+        _analyze,
+        toolset="diagnose",
+        depth=2,
+        repeatable=True,
+    ),
     Tool(
         "codex_get_diagnostic_logs",
         "The last lines of the log, secrets masked.",

@@ -1,0 +1,183 @@
+"""Everything that rules may look at, gathered in one look. Nothing is started or changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codex_control_plane_mcp.clock import Moment, seconds_between
+from codex_control_plane_mcp.desk.diagnosis.surroundings import Surroundings
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
+from codex_control_plane_mcp.desk.status import found, open_questions
+from codex_control_plane_mcp.desk.views_diagnostics import LogLine
+from codex_control_plane_mcp.desk.views_inventory import RuntimeCapabilities
+from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
+from codex_control_plane_mcp.errors import ThreadNotFound
+from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
+from codex_control_plane_mcp.model.interaction import Interaction
+from codex_control_plane_mcp.model.journal import Category, Written
+from codex_control_plane_mcp.model.operation import QUEUED, WITH_TURN, Operation
+from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.store import (
+    interactions,
+    journal,
+    operations,
+    queue,
+    workers,
+    workflows,
+)
+from codex_control_plane_mcp.store.book import Reading
+from codex_control_plane_mcp.store.workers import Worker
+
+#: Of what is looked at where nobody names anything: at most so many of each kind.
+MOST = 10
+#: What went wrong longer ago explains nothing that goes wrong now.
+RECENT_SECONDS = 24 * 3600.0
+#: The last entries of an operation that speak of trouble.
+NOTICES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is looked at; all of it where nothing is named."""
+
+    operation_id: OperationId | None = None
+    workflow_id: WorkflowId | None = None
+    thread_id: ThreadId | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self == Scope()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One operation, and what stands around it."""
+
+    operation: Operation
+    #: Questions that want an answer.
+    questions: tuple[Interaction, ...]
+    #: Questions that are open, and the app-server that asked is gone.
+    stale_questions: tuple[Interaction, ...]
+    #: Why it waits in the queue; None where it does not, or is about to start.
+    waits_for: str | None
+    #: For how long Codex has said nothing of its running turn.
+    quiet_seconds: float | None
+    #: Whether the app-server that has its thread has ended, provably.
+    owner_gone: bool
+    #: What was last noted of trouble, oldest first.
+    notices: tuple[Written, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What the book says."""
+
+    cases: tuple[Case, ...]
+    queued: int
+    active: int
+    worker: Worker | None
+    #: The latest moment that the book tells of.
+    latest: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    now: Moment
+    scope: Scope
+    #: What the caller complains about, in their words.
+    problem_text: str
+    books: Books
+    codex: CodexState
+    app_server: AppServerState
+    #: What Codex offered when it was last asked.
+    capabilities: RuntimeCapabilities | None
+    around: Surroundings
+    limits: Limits
+    #: The last warnings and errors, oldest first.
+    log: tuple[LogLine, ...]
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return self.books.cases
+
+
+def look(
+    reading: Reading, scope: Scope, limits: Limits, runtime: RuntimeView, now: Moment
+) -> Books:
+    """Raises OperationNotFound, WorkflowNotFound or ThreadNotFound."""
+    chosen = _chosen(reading, scope, limits, now)
+    asked = interactions.open_of_many(reading, [one.id for one in chosen])
+    unanswered = open_questions(reading, [one.id for one in chosen])
+    worker = workers.latest(reading)
+    newest = operations.newest(reading, 1)
+    return Books(
+        cases=tuple(
+            Case(
+                operation=one,
+                questions=tuple(unanswered[one.id]),
+                stale_questions=tuple(
+                    each for each in asked[one.id] if runtime.is_gone(each.asked.app_server_id)
+                ),
+                waits_for=_waits_for(reading, one, limits, now),
+                quiet_seconds=_quiet_seconds(one, now),
+                owner_gone=one.app_server_id is not None and runtime.is_gone(one.app_server_id),
+                notices=_notices(reading, one),
+            )
+            for one in chosen
+        ),
+        queued=queue.queued_count(reading),
+        active=len(queue.active_jobs(reading)),
+        worker=worker,
+        latest=max(
+            (
+                *(one.updated_at for one in (*newest, *chosen)),
+                *((worker.heartbeat_at,) if worker else ()),
+            ),
+            default=now,
+        ),
+    )
+
+
+def _chosen(reading: Reading, scope: Scope, limits: Limits, now: Moment) -> Sequence[Operation]:
+    if scope.operation_id is not None:
+        return [found(reading, scope.operation_id)]
+    if scope.workflow_id is not None:
+        return workflows.operations_of(reading, workflow_found(reading, scope.workflow_id))
+    if scope.thread_id is not None:
+        touched = operations.newest(reading, MOST, thread_id=scope.thread_id)
+        if not touched:
+            raise ThreadNotFound(
+                f"no operation of this control plane touched the thread {scope.thread_id}",
+                threadId=scope.thread_id,
+            )
+        return touched
+    active = operations.many(reading, [job.id for job in queue.active_jobs(reading)][:MOST])
+    waiting = [one for one, _ in queue.front(reading, limits, now, MOST)]
+    ended = [
+        one
+        for one in operations.recent_troubles(reading, MOST)
+        if one.is_final and seconds_between(one.updated_at, now) <= RECENT_SECONDS
+    ]
+    return list({one.id: one for one in (*active, *waiting, *ended)}.values())
+
+
+def _waits_for(reading: Reading, operation: Operation, limits: Limits, now: Moment) -> str | None:
+    if operation.status not in QUEUED:
+        return None
+    waiting = queue.waiting(reading, operation, limits, now)
+    return None if waiting is None else waiting.reason
+
+
+def _quiet_seconds(operation: Operation, now: Moment) -> float | None:
+    if operation.status not in WITH_TURN or operation.heard_at is None:
+        return None
+    return seconds_between(operation.heard_at, now)
+
+
+def _notices(reading: Reading, operation: Operation) -> tuple[Written, ...]:
+    of_trouble = (Category.NOTICE, Category.ERROR)
+    noted = [
+        entry
+        for category in of_trouble
+        for entry in journal.newest(reading, operation.id, NOTICES, category)
+    ]
+    return tuple(sorted(noted, key=lambda entry: entry.seq)[-NOTICES:])
