@@ -53,6 +53,20 @@ def terminate(identity: Identity) -> bool:
     return True
 
 
+def kill(identity: Identity) -> bool:
+    """End this very process at once, whatever it does. False: it is gone, nothing was touched."""
+    import psutil
+
+    process = _find_ours(identity)
+    if process is None:
+        return False
+    try:
+        process.kill()  # psutil compares the start once more
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
 def _find_ours(identity: Identity) -> psutil.Process | None:
     found = _find(identity.pid)
     return None if found is None or found[0] != identity else found[1]

@@ -194,6 +194,16 @@ def test_an_approved_plan_is_as_far_as_its_execution(status: Status, phase: Phas
     assert now.proposal == Proposal(TurnId("turn-1"), PLAN)
 
 
+def test_of_an_execution_that_was_tried_again_the_last_one_counts() -> None:
+    plan = planned(Status.COMPLETED, PLAN)
+    failed, again = planned(Status.FAILED, number=2), planned(Status.RUNNING, number=3)
+    row = workflow([plan, failed, again], approval=approval(failed))
+
+    now = stand(row, [plan, failed, again])
+
+    assert (now.phase, now.operation.id, now.planning) == (Phase.EXECUTING, again.id, plan)
+
+
 @pytest.mark.parametrize(
     ("status", "phase"),
     [

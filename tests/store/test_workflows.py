@@ -9,6 +9,7 @@ from codex_control_plane_mcp.clock import later
 from codex_control_plane_mcp.model.ids import (
     OperationId,
     ProjectId,
+    RepairId,
     ThreadId,
     TurnId,
     WorkflowId,
@@ -123,7 +124,7 @@ def test_secrets_are_not_kept(desk: Desk) -> None:
 def test_whoever_waits_for_an_operation_hears_of_its_workflow(desk: Desk) -> None:
     workflow = enter(desk)
 
-    def add(writing: Writing) -> set[tuple[Subject, OperationId]]:
+    def add(writing: Writing) -> set[tuple[Subject, OperationId | RepairId]]:
         workflows.add_operation(writing, workflow, OperationId("op-new"))
         return writing.news
 

@@ -27,6 +27,8 @@ from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.work.hook_history import HookHistory
+from codex_control_plane_mcp.work.mends import Means
+from codex_control_plane_mcp.work.repairs import Repairs
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
 logger = logging.getLogger(__name__)
@@ -92,11 +94,24 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             settings.hook_history_max_text_chars,
             enabled=settings.hook_history_enabled,
         )
+        repairs = Repairs(
+            Means(
+                book=book,
+                workshop=workshop,
+                settings=settings,
+                app_servers=supervisor,
+                hooks=hooks,
+                is_gone=lambda id_: not may_be_alive(id_),
+                rebuild_index=desk.searching.rebuild,
+                forget_catalogue=desk.forget_capabilities,
+            )
+        )
         with beating(book, generation, lambda: bool(workshop.active)):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(workshop.run)
                 tasks.start_soon(see_off, book, workshop, supervisor)
                 tasks.start_soon(hooks.run)
+                tasks.start_soon(repairs.run)
                 tasks.start_soon(desk.searching.keep_up)
                 try:
                     yield House(workshop, desk)

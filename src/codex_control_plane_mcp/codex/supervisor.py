@@ -3,7 +3,8 @@
 At most one of ours is started for a state folder, however many ask at once: the starter holds an
 operating-system lock, and a record says which process it was. We attach only to what answers, and
 end only what we can prove to have started: the recorded pid must have the recorded start. Ending
-means asking: Codex then finishes its turns. Nothing here ever kills.
+means asking: Codex then finishes its turns. Only where somebody insists (`end_by_force`) is one
+that does not end killed.
 
 When another Codex is installed, new work goes to a fresh app-server and the former one is retired:
 it keeps its turns, is reached by its id, and is ended when it has no turn left. A version that
@@ -65,7 +66,7 @@ from codex_control_plane_mcp.codex.session import (
 from codex_control_plane_mcp.locks import FileLock
 from codex_control_plane_mcp.model.ids import AppServerId
 from codex_control_plane_mcp.paths import make_private_folder
-from codex_control_plane_mcp.processes import Identity, identity_of, is_alive, terminate
+from codex_control_plane_mcp.processes import Identity, identity_of, is_alive, kill, terminate
 from codex_control_plane_mcp.rpc.beside import beside
 from codex_control_plane_mcp.rpc.stdio import running_child
 from codex_control_plane_mcp.rpc.websocket import CannotConnect, WebSocketWire, connect_unix
@@ -87,6 +88,8 @@ LONGEST_PAUSE_SECONDS = 0.1
 #: A process is looked at this often while we wait for its end.
 END_PAUSE_SECONDS = 0.05
 LOG_CHECK_SECONDS = 10.0
+#: A killed process ends at once, but where the disk does not let it.
+KILLED_SECONDS = 5.0
 
 LOCK_NAME = "app-server.lock"
 SHARED_SOCKET = Path("app-server-control") / "app-server-control.sock"
@@ -542,6 +545,27 @@ class Supervisor:
             if not _lives(record):
                 self._bury(record)
         return not any(map(_lives, leaving))
+
+    async def end_by_force(self, patience_seconds: float) -> bool:
+        """`drain`, and kill what then still runs; whether the app-server for new work is gone.
+
+        Turns that run there are cut off; what Codex has stored of them stays. One that is not
+        provably ours is not touched.
+        """
+        current = read_record(self._folder)
+        if await self.drain(patience_seconds):
+            return True
+        if current is None or current.process is None or not is_alive(current.process):
+            return True
+        logger.warning("killing app-server pid %d, which did not end", current.process.pid)
+        kill(current.process)
+        with anyio.move_on_after(KILLED_SECONDS):
+            while _lives(current):  # noqa: ASYNC110 - nothing tells us when it ends
+                await anyio.sleep(END_PAUSE_SECONDS)
+        if _lives(current):
+            return False
+        self._bury(current)
+        return True
 
     # Looking
 

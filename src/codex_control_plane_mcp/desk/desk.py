@@ -17,6 +17,7 @@ from codex_control_plane_mcp.desk import (
     chats,
     preflight,
     projects,
+    repair,
     turns,
     views,
     views_chats,
@@ -77,6 +78,7 @@ from codex_control_plane_mcp.model.ids import (
 )
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox, is_within
+from codex_control_plane_mcp.model.repair import Action as RepairAction
 from codex_control_plane_mcp.model.request import DedupPolicy, Submission
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
@@ -355,6 +357,17 @@ class Desk:
         )
         return replace(shown, runtime_capabilities=self._capabilities.last)
 
+    async def repair(self, asked: repair.Asked) -> views_diagnostics.RepairView:
+        """Have something mended, or planned."""
+        return await repair.mend(self._book, asked)
+
+    async def restart_app_server(self, by: str, *, force: bool) -> views_diagnostics.RepairView:
+        """End the app-server after its turns, and start another. By force turns are cut off."""
+        action = (
+            RepairAction.FORCE_RESTART_APP_SERVER if force else RepairAction.RESTART_APP_SERVER_IDLE
+        )
+        return await self.repair(repair.Asked(action=action, by=by, dry_run=False, force=force))
+
     async def logs(self, wanted: LogQuery) -> views_diagnostics.LogView:
         """The last lines of a log."""
         return await self._off_loop(lambda: read_log(self._settings, wanted))
@@ -411,6 +424,10 @@ class Desk:
             )
             asked = replace(asked, wanted=replace(wanted, cwd=str(folder)))
         return await self._capabilities.look(asked)
+
+    def forget_capabilities(self) -> int:
+        """Have Codex be asked anew what it offers; how many answers were forgotten."""
+        return self._capabilities.forget()
 
     async def preflight(self, planned: Planned) -> views_inventory.PreflightView:
         """Whether a task would run. Raises InvalidArgument where no folder is named at all."""

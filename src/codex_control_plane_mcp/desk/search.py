@@ -34,7 +34,7 @@ from codex_control_plane_mcp.model.request import ArchiveThread, CompactThread, 
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import hook_history, journal, operations
 from codex_control_plane_mcp.store import search as index
-from codex_control_plane_mcp.store.bell import News
+from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.hook_history import HookKind, Kept
 from codex_control_plane_mcp.store.search import (
@@ -186,7 +186,9 @@ class Search:
 
     def _hear(self, news: News) -> None:
         if self._is_compared:
-            self._changed.update(operation_id for _, operation_id in news)
+            self._changed.update(
+                OperationId(id_) for subject, id_ in news if subject is not Subject.REPAIR
+            )
 
     async def _catch_up(self) -> None:
         async with self._pen:

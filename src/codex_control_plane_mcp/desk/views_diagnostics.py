@@ -79,7 +79,7 @@ class AnalysisView:
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
     at: Moment
-    #: `operation`, `interaction`, `worker` or `repair`.
+    #: `operation`, `interaction` or `repair`.
     source: str
     text: str
     operation_id: str | None = field(default=None, metadata=OPTIONAL)
@@ -130,3 +130,29 @@ class DiagnosticsView:
     log: tuple[LogLine, ...] = field(metadata=TACIT)
     next_recommended_action: str
     next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """One thing that a repair changes, or would."""
+
+    #: operation, workflow, interaction, app_server, search_index, file, ...
+    kind: str
+    name: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairView:
+    repair_run_id: str
+    action: str
+    dry_run: bool
+    #: `planned`, `applied`, `nothing_to_do`, `refused`, `failed`, `unknown` or `running`.
+    outcome: str
+    changed: bool
+    #: What was changed; of a dry run, what would be.
+    changes: tuple[ChangeView, ...]
+    change_count: int = field(metadata=TACIT)
+    #: What came of it; of a dry run, what it costs, or why it would be refused.
+    result: str | None
+    next_recommended_action: str

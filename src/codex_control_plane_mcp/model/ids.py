@@ -10,6 +10,8 @@ OperationId = NewType("OperationId", str)
 WorkflowId = NewType("WorkflowId", str)
 InteractionId = NewType("InteractionId", str)
 ProjectId = NewType("ProjectId", str)
+#: One run of a repair.
+RepairId = NewType("RepairId", str)
 #: Codex's id of a conversation (`chat_id` of the public contract is the same).
 ThreadId = NewType("ThreadId", str)
 #: Codex's id of one run of the model within a thread.
@@ -42,6 +44,10 @@ def new_client_message_id(operation_id: OperationId, attempt: int) -> str:
 
 def new_wish_id(at: Moment) -> str:
     return _sortable("wi", at)
+
+
+def new_repair_id(at: Moment) -> RepairId:
+    return RepairId(_sortable("rp", at))
 
 
 class _Tails:

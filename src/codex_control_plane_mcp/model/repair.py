@@ -4,12 +4,13 @@ A repair is planned first, and the plan says exactly what would change. What is 
 plan. Pure: who plans, applies and remembers is elsewhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
+from codex_control_plane_mcp.clock import Moment, seconds_between
+from codex_control_plane_mcp.model.ids import OperationId, RepairId, ThreadId, TurnId, WorkflowId
 
 
 class Action(StrEnum):
@@ -74,7 +75,7 @@ class Outcome(StrEnum):
 class RepairRun:
     """One run of a repair, from the wish to what came of it."""
 
-    id: str
+    id: RepairId
     action: Action
     scope: RepairScope
     dry_run: bool
@@ -91,3 +92,16 @@ class RepairRun:
 #: A repair that did not help this often within this time will not help the next time either.
 MOST_RUNS: Final = 3
 WITHIN_SECONDS: Final = 600.0
+
+
+def goes_round(earlier: Sequence[RepairRun], now: Moment) -> str | None:
+    """Why the same repair must not be done once more, given when it was last done, newest first."""
+    recent = [one for one in earlier if seconds_between(one.created_at, now) < WITHIN_SECONDS]
+    if len(recent) < MOST_RUNS:
+        return None
+    oldest = recent[MOST_RUNS - 1]
+    wait = WITHIN_SECONDS - seconds_between(oldest.created_at, now)
+    return (
+        f"the same repair was done {len(recent)} times within {WITHIN_SECONDS / 60:.0f} minutes "
+        f"and did not help; look for another cause with codex_analyze_issue, or wait {wait:.0f} s"
+    )

@@ -135,8 +135,11 @@ class Workflow:
 
     @property
     def planned(self) -> int:
-        """How many of its operations plan: all but the one that carries the plan out."""
-        return len(self.operation_ids) - (self.approval is not None)
+        """How many of its operations plan: all before those that carry the plan out, of which there
+        is more than one only where it was tried again."""
+        if self.approval is None:
+            return len(self.operation_ids)
+        return self.operation_ids.index(self.approval.operation_id)
 
 
 @dataclass(frozen=True, slots=True)

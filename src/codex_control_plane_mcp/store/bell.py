@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import anyio
 
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import OperationId, RepairId
 
 
 class Subject(Enum):
@@ -19,10 +19,12 @@ class Subject(Enum):
     WISH = auto()
     #: What waits may have to move: it entered the queue, gave its slots back, or is to end.
     QUEUE = auto()
+    #: Somebody wants something mended, or it is: no operation, but a run of a repair.
+    REPAIR = auto()
 
 
 #: What a transaction changed, of which operations.
-News: TypeAlias = frozenset[tuple[Subject, OperationId]]
+News: TypeAlias = frozenset[tuple[Subject, OperationId | RepairId]]
 
 
 class Bell:
@@ -101,7 +103,7 @@ class Listener:
         await self._event.wait()
         self._event = anyio.Event()
 
-    def _is_for_us(self, subject: Subject, operation_id: OperationId) -> bool:
+    def _is_for_us(self, subject: Subject, operation_id: OperationId | RepairId) -> bool:
         return (self._about is None or subject is self._about) and (
             not self._cares_for or operation_id in self._cares_for
         )

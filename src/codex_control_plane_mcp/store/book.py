@@ -13,7 +13,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
 from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import OperationId, RepairId
 from codex_control_plane_mcp.store.bell import Bell, News, Subject
 from codex_control_plane_mcp.store.engine import (
     LOCK_WAIT_SECONDS,
@@ -36,10 +36,10 @@ class Writing:
 
     connection: Connection
     now: Moment
-    news: set[tuple[Subject, OperationId]] = field(default_factory=set)
+    news: set[tuple[Subject, OperationId | RepairId]] = field(default_factory=set)
 
-    def tell(self, operation_id: OperationId, *subjects: Subject) -> None:
-        """Have the bell rung for an operation."""
+    def tell(self, operation_id: OperationId | RepairId, *subjects: Subject) -> None:
+        """Have the bell rung for an operation, or a repair."""
         self.news.update((subject, operation_id) for subject in subjects)
 
 

@@ -148,6 +148,22 @@ hook_history = Table(
     Column("text", Text, nullable=False),
 )
 
+repairs = Table(
+    "repairs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("dry_run", Integer, nullable=False),
+    Column("force", Integer, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    Column("outcome", Text),
+    Column("changes", Text, nullable=False),
+    Column("result", Text),
+)
+
 edition = Table(
     "edition",
     metadata,

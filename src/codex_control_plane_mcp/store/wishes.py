@@ -20,6 +20,8 @@ from codex_control_plane_mcp.store.schema import wishes
 class WishKind(StrEnum):
     ANSWER = "answer"
     CANCEL = "cancel"
+    #: Read in Codex's own record whether the turn has ended.
+    LOOK = "look"
 
 
 class Outcome(StrEnum):
@@ -37,7 +39,7 @@ class Wish:
     operation_id: OperationId
     kind: WishKind
     interaction_id: InteractionId | None
-    #: The answer as JSON data; empty for a cancel. Once an answer is delivered it is emptied, for
+    #: The answer as JSON data; empty for the others. Once an answer is delivered it is emptied, for
     #: it may hold a secret: the interaction keeps what may be kept.
     payload: object
     made_by: str
@@ -60,6 +62,11 @@ def wish_answer(
 def wish_cancel(writing: Writing, operation_id: OperationId, made_by: str) -> bool:
     """Store that somebody wants it to end; False when somebody already does."""
     return _insert(writing, operation_id, WishKind.CANCEL, None, {}, made_by)
+
+
+def wish_look(writing: Writing, operation_id: OperationId, made_by: str) -> None:
+    """Store that somebody wants Codex's record of the turn to be read."""
+    _insert(writing, operation_id, WishKind.LOOK, None, {}, made_by)
 
 
 def about_to_send(writing: Writing, wish: Wish) -> None:

@@ -90,7 +90,7 @@ class Follower:
         self._session = session
         self._inbox = inbox
         self._silence = silence
-        self._questions = Questions(case, session, approval_seconds)
+        self._questions = Questions(case, session, approval_seconds, self._look_now)
         self._scribe = Scribe()
         self._usage: TokenUsage | None = None
         self._was_heard = False
@@ -123,6 +123,9 @@ class Follower:
     def _wake(self) -> None:
         self._questions.look_at_wishes()
         self._inbox.nudge()
+
+    def _look_now(self) -> None:
+        self._look_at = -math.inf
 
     # --- Listening ------------------------------------------------------------------------------
 

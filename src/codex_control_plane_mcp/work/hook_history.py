@@ -86,6 +86,13 @@ class HookHistory:
         await anyio.to_thread.run_sync(_remove, files)
         return len(files) == AT_ONCE
 
+    def waiting(self) -> int:
+        """How many events wait to be taken in."""
+        try:
+            return sum(name.endswith(COMPLETE) for name in os.listdir(self.spool))  # noqa: PTH208
+        except FileNotFoundError:
+            return 0
+
     def _waiting(self) -> list[Path]:
         try:
             names = sorted(os.listdir(self.spool))  # noqa: PTH208  # no Path for each of thousands

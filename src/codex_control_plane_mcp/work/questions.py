@@ -8,6 +8,7 @@ after a crash it is known that it may have arrived.
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -63,7 +64,15 @@ class _Open:
 class Questions:
     """The open questions of one turn over one session."""
 
-    def __init__(self, case: Case, session: CodexSession, approval_seconds: float | None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        session: CodexSession,
+        approval_seconds: float | None,
+        on_look: Callable[[], None],
+    ) -> None:
+        """`on_look` is called where somebody wants Codex's record of the turn to be read."""
+        self._on_look = on_look
         self._case = case
         self._session = session
         self._approval_seconds = approval_seconds
@@ -163,6 +172,11 @@ class Questions:
                     await self._interrupt(now)
                 case WishKind.ANSWER:
                     await self._answer(wish)
+                case WishKind.LOOK:
+                    self._on_look()
+                    await self._case.record(
+                        also=lambda writing: wishes.fulfil(writing, wish, Outcome.DONE)
+                    )
         except CodexError as error:
             # The line drops or Codex is slow: the wish stays, and is looked at again.
             logger.info("operation %s: %s", self._case.operation.id, error)

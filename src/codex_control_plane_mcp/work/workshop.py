@@ -15,7 +15,7 @@ import anyio.abc
 from codex_control_plane_mcp import correlation
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
-from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.operation import ACTIVE, Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.bell import Subject
@@ -71,8 +71,14 @@ class Workshop:
         self._tools = Tools(book, self.line, is_gone, rules.worktrees, rules.approval_seconds)
         #: Who is at work on an operation is stopped by its scope.
         self._driven: dict[OperationId, anyio.CancelScope] = {}
+        #: Set while it works.
+        self._tasks: anyio.abc.TaskGroup | None = None
         #: How many operations waited in the queue when it was last looked at.
         self.queued = 0
+
+    @property
+    def generation(self) -> Generation:
+        return self._generation
 
     @property
     def active(self) -> int:
@@ -82,6 +88,7 @@ class Workshop:
     async def run(self) -> None:
         """Work until cancelled. Raises Fenced when another worker owns the book now."""
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             tasks.start_soon(self.line.run)
             for operation in await self._book.write(
                 lambda writing: operations.adopt(writing, self._generation)
@@ -127,7 +134,34 @@ class Workshop:
     async def _read(self, operation_id: OperationId) -> Operation | None:
         return await self._book.read(lambda connection: operations.get(connection, operation_id))
 
+    def drives(self, operation_id: OperationId) -> bool:
+        """Whether somebody is at work on it."""
+        return operation_id in self._driven
+
+    async def recover(self) -> list[OperationId]:
+        """Take up whatever is unfinished, not in the queue, and in nobody's hands."""
+        tasks = self._tasks
+        if tasks is None:
+            return []
+        await self._book.write(lambda writing: operations.adopt(writing, self._generation))
+        left = [
+            one
+            for one in await self._book.read(operations.unfinished)
+            if one.status in ACTIVE and not self.drives(one.id)
+        ]
+        for operation in left:
+            self._take_up(tasks, operation)
+        return [operation.id for operation in left]
+
+    def let_go(self, operation_id: OperationId) -> None:
+        """Stop whoever is at work on an operation. It must have ended on record, or it is left as
+        if the worker had been killed."""
+        if operation_id in self._driven:
+            self._driven[operation_id].cancel()
+
     def _take_up(self, tasks: anyio.abc.TaskGroup, operation: Operation) -> None:
+        if operation.id in self._driven:
+            return  # Taken from the queue and recovered at the same moment.
         self._driven[operation.id] = anyio.CancelScope()
         tasks.start_soon(self._drive, operation, name=f"drive {operation.id}")
 

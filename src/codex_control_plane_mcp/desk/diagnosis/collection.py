@@ -31,8 +31,9 @@ from codex_control_plane_mcp.desk.views_inventory import Check
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.repair import RepairRun
 from codex_control_plane_mcp.model.request import sandbox_of
-from codex_control_plane_mcp.store import interactions, journal
+from codex_control_plane_mcp.store import interactions, journal, repairs
 from codex_control_plane_mcp.store.book import Reading
 
 #: Of a long timeline the beginning and the end are shown.
@@ -42,6 +43,8 @@ MAX_EVENT_CHARS = 200
 LOG_LINES = 10
 #: Findings that are shown; the analysis has more.
 FINDINGS = 5
+#: The last repairs, whatever they were of: they may have changed what is looked at.
+REPAIRS = 5
 #: Operations that are shown in short.
 OPERATIONS = 5
 
@@ -52,6 +55,7 @@ _COURSE = (Category.STATE, Category.NOTICE, Category.ERROR, Category.GAP)
 def timeline(reading: Reading, found: Sequence[Operation]) -> list[TimelineEvent]:
     """What became of some operations, from their submission to their end, oldest first."""
     events = [event for one in found for event in _of_operation(reading, one)]
+    events += [_of_repair(run) for run in repairs.newest(reading, REPAIRS)]
     return _with_pauses(_shortened(sorted(events, key=lambda event: event.at)))
 
 
@@ -81,6 +85,12 @@ def _of_interaction(one: Interaction) -> Iterator[TimelineEvent]:
         yield TimelineEvent(
             one.closed_at, "interaction", f"{about} {one.status}{by}", one.operation_id
         )
+
+
+def _of_repair(run: RepairRun) -> TimelineEvent:
+    how = "dry run" if run.dry_run else "run"
+    text = f"{how} {run.id} of {run.action}: {run.outcome or 'running'}"
+    return TimelineEvent(run.created_at, "repair", text, run.scope.operation_id)
 
 
 def _shortened(events: list[TimelineEvent]) -> list[TimelineEvent]:

@@ -8,9 +8,11 @@ from codex_control_plane_mcp.desk import views_diagnostics as views
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.diagnosis.facts import Scope
 from codex_control_plane_mcp.desk.diagnosis.logs import Level, LogQuery, Source
+from codex_control_plane_mcp.desk.repair import Asked
 from codex_control_plane_mcp.doors.mcp.arguments import Arguments, given
 from codex_control_plane_mcp.doors.mcp.fit import drop_first, drop_last
-from codex_control_plane_mcp.doors.mcp.tool import READS, Shown, Tool
+from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
+from codex_control_plane_mcp.model.repair import Action, RepairScope
 
 _Text = Annotated[str, Field(max_length=20_000)]
 
@@ -34,6 +36,20 @@ class AnalyzeIssue(CollectDiagnostics):
     pass
 
 
+class RepairIssue(Arguments):
+    action: Annotated[Action, Field(strict=False)]
+    operation_id: str | None = None
+    workflow_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    dry_run: bool | None = Field(None, description="Default true: only say what would change")
+    force: bool | None = Field(None, description="Where it costs work")
+
+
+class RestartAppServer(Arguments):
+    force: bool | None = Field(None, description="Also while turns run; they are cut off")
+
+
 def _scope(wanted: CollectDiagnostics) -> Scope:
     return Scope(**given(wanted, "operation_id", "workflow_id", "thread_id"))
 
@@ -46,6 +62,21 @@ async def _collect(desk: Desk, wanted: CollectDiagnostics, _by: str) -> Shown:
 async def _analyze(desk: Desk, wanted: AnalyzeIssue, _by: str) -> Shown:
     found = await desk.analyze(_scope(wanted), wanted.problem_text or "")
     return Shown((found,), (drop_last("findings"),))
+
+
+async def _repair(desk: Desk, wanted: RepairIssue, by: str) -> Shown:
+    names = ("operation_id", "workflow_id", "thread_id", "turn_id")
+    asked = Asked(
+        action=wanted.action,
+        by=by,
+        scope=RepairScope(**given(wanted, *names)),
+        **given(wanted, "dry_run", "force"),
+    )
+    return Shown((await desk.repair(asked),), (drop_last("changes"),))
+
+
+async def _restart(desk: Desk, wanted: RestartAppServer, by: str) -> Shown:
+    return Shown((await desk.restart_app_server(by, force=wanted.force or False),))
 
 
 async def _logs(desk: Desk, wanted: GetDiagnosticLogs, _by: str) -> Shown:
@@ -75,6 +106,25 @@ TOOLS: tuple[Tool[Any], ...] = (
         toolset="diagnose",
         depth=2,
         repeatable=True,
+    ),
+    Tool(
+        "codex_repair_issue",
+        "Mend what codex_analyze_issue recommends. First dry, to see what would change.",
+        RepairIssue,
+        (views.RepairView,),
+        Hints(destructive=True),
+        _repair,
+        toolset="diagnose",
+    ),
+    Tool(
+        "codex_restart_app_server",
+        "End Codex's app-server and start another. Refused while turns run, unless forced.",
+        RestartAppServer,
+        (views.RepairView,),
+        Hints(destructive=True),
+        _restart,
+        toolset="diagnose",
+        stable=False,
     ),
     Tool(
         "codex_get_diagnostic_logs",

@@ -38,6 +38,7 @@ SENTENCES: Final = {
     "follow_findings": "Do what the first finding's nextStep says.",
     "apply_repair": "Nothing has been changed yet. If the changes are right, call the same with "
     "dry_run false.",
+    "heed_refusal": "It would be refused now; result says why.",
     "check_again": "Call codex_analyze_issue again to see whether it helped.",
     # Errors
     "correct_arguments": "Correct the argument that the message names, and call again.",

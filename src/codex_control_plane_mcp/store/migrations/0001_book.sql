@@ -126,7 +126,7 @@ CREATE INDEX interactions_newest ON interactions (created_at, id);
 CREATE TABLE wishes (
     id             TEXT NOT NULL PRIMARY KEY,
     operation_id   TEXT NOT NULL REFERENCES operations (id),
-    kind           TEXT NOT NULL CHECK (kind IN ('answer', 'cancel')),
+    kind           TEXT NOT NULL CHECK (kind IN ('answer', 'cancel', 'look')),
     interaction_id TEXT REFERENCES interactions (id),
     payload        TEXT NOT NULL,
     made_by        TEXT NOT NULL,
@@ -202,3 +202,24 @@ CREATE TABLE hook_history (
 );
 
 CREATE INDEX hook_history_by_thread ON hook_history (thread_id, at, seq);
+
+-- Repairs: what somebody wants mended, and what came of it.
+CREATE TABLE repairs (
+    id         TEXT NOT NULL PRIMARY KEY,
+    action     TEXT NOT NULL,
+    scope      TEXT NOT NULL,
+    dry_run    INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
+    force      INTEGER NOT NULL CHECK (force IN (0, 1)),
+    made_by    TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    done_at    BIGINT,
+    outcome    TEXT,
+    changes    TEXT NOT NULL,
+    result     TEXT,
+    CHECK ((done_at IS NULL) = (outcome IS NULL)),
+    -- A dry run changes nothing.
+    CHECK (dry_run = 0 OR outcome IS NULL OR outcome <> 'applied')
+);
+
+CREATE INDEX repairs_newest ON repairs (created_at, id);
+CREATE INDEX repairs_open ON repairs (created_at, id) WHERE done_at IS NULL;
