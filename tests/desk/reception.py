@@ -83,6 +83,8 @@ class StillRuntime:
     state: AppServerState = field(default_factory=lambda: AppServerState(running=False))
     binary: CodexState = field(default_factory=lambda: CodexState(Path("/opt/codex"), "0.163.0"))
     known: tuple[str, ...] = ()
+    #: Whether the app-server answers; None: nobody is connected to it.
+    answering: bool | None = None
     #: App-servers that have ended.
     gone: set[AppServerId] = field(default_factory=set)
     #: Where threads work, as Codex says.
@@ -101,6 +103,9 @@ class StillRuntime:
 
     def codex(self) -> CodexState:
         return self.binary
+
+    async def answers(self) -> bool | None:
+        return self.answering
 
     def is_gone(self, app_server_id: AppServerId) -> bool:
         return app_server_id in self.gone

@@ -144,6 +144,18 @@ async def test_an_app_server_that_does_not_answer_is_named(at: Reception) -> Non
     assert (await found(at)).likely_root_cause is None
 
 
+async def test_an_app_server_that_hangs_is_named_with_what_force_is_for(at: Reception) -> None:
+    at.runtime.state = AppServerState(running=True, pid=4711, connected=True)
+    at.runtime.answering = False
+
+    analysis = await found(at)
+
+    assert await the_cause(at) == (Category.APP_SERVER_UNREACHABLE, "high")
+    (advice,) = analysis.recommended_repair_actions
+    assert (advice.action, advice.needs_force) == ("force_restart_app_server", True)
+    assert at.runtime.asked == [], "nobody waits for what it would not say"
+
+
 async def test_an_app_server_that_ended_by_itself_while_idle_is_only_mentioned(
     at: Reception,
 ) -> None:

@@ -48,7 +48,7 @@ def test_every_schema_is_a_schema_and_only_hints_that_say_something_are_given() 
             assert not {"destructiveHint", "idempotentHint"} & set(one["annotations"])
 
 
-def test_codex_asks_its_person_only_before_a_decision_is_given() -> None:
+def test_codex_asks_its_person_only_before_a_decision_is_given_or_work_is_cut_off() -> None:
     def asks(hints: dict[str, bool]) -> bool:
         """Codex's own rule for tools of MCP servers."""
         hints = GRANTED | hints
@@ -61,6 +61,8 @@ def test_codex_asks_its_person_only_before_a_decision_is_given() -> None:
         "codex_answer_pending_interaction",
         "codex_approve_plan",
         "codex_execute_plan",
+        "codex_repair_issue",
+        "codex_restart_app_server",
     ]
 
 

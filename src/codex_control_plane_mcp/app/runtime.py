@@ -14,6 +14,7 @@ from codex_control_plane_mcp.codex.errors import (
     AppServerUnavailable,
     BinaryNotFound,
     CodexError,
+    Refused,
     ThreadNotFound,
 )
 from codex_control_plane_mcp.codex.inventory import Inventory, Wanted, take
@@ -80,6 +81,19 @@ class Runtime:
             refused=() if judgement is None else judgement.fit.refused,
             degraded=() if judgement is None else judgement.fit.degraded,
         )
+
+    async def answers(self) -> bool | None:
+        session = self._workshop.line.present
+        if session is None:
+            return None
+        try:
+            with anyio.fail_after(ANSWER_SECONDS):
+                await session.list_loaded_threads()
+        except Refused:
+            return True  # It says no, but it says so.
+        except (CodexError, TimeoutError):
+            return False
+        return True
 
     def is_gone(self, app_server_id: AppServerId) -> bool:
         return not may_be_alive(app_server_id)

@@ -394,8 +394,10 @@ class Desk:
         return collection.collection(known, events, briefs, overall)
 
     async def _facts(self, scope: facts.Scope, problem_text: str) -> facts.Facts:
-        # Asks only an app-server that runs, and only what is not known.
-        await self._capabilities.look(Asked(timeout_seconds=FACTS_SECONDS))
+        answers = await self._runtime.answers()
+        if answers is not False:
+            # Asks only an app-server that runs, and only what is not known.
+            await self._capabilities.look(Asked(timeout_seconds=FACTS_SECONDS))
         around = await self._off_loop(lambda: surroundings.look(self._settings))
         log = await self.logs(LogQuery(level="WARNING"))
         now = self._clock.now()
@@ -408,6 +410,7 @@ class Desk:
             ),
             codex=self._runtime.codex(),
             app_server=self._runtime.app_server(),
+            app_server_answers=answers,
             capabilities=self._capabilities.newest,
             around=around,
             limits=self._limits,

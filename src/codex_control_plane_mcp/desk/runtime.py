@@ -107,6 +107,10 @@ class RuntimeView(Protocol):
 
     def codex(self) -> CodexState: ...
 
+    async def answers(self) -> bool | None:
+        """Whether the app-server answers now; `None` where there is no line to it."""
+        ...
+
     def is_gone(self, app_server_id: AppServerId) -> bool:
         """Whether the process of that name has ended, provably."""
         ...
@@ -148,6 +152,9 @@ class NoRuntime:
 
     def codex(self) -> CodexState:
         return CodexState()
+
+    async def answers(self) -> bool | None:
+        return None
 
     def is_gone(self, app_server_id: AppServerId) -> bool:
         return False

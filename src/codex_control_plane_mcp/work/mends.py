@@ -60,6 +60,8 @@ from codex_control_plane_mcp.work.workshop import Workshop
 DRAIN_SECONDS: Final = 20.0
 #: Who insists waits only so long for turns to end by themselves.
 FORCE_SECONDS: Final = 3.0
+#: An app-server that hangs is not asked for long how busy it is.
+ASK_SECONDS: Final = 2.0
 #: A turn that is told to end does so within a second or two.
 END_SECONDS: Final = 10.0
 #: Whoever lost an answer has asked again long before.
@@ -426,7 +428,7 @@ async def _busy(means: Means) -> int:
     if session is None:
         return ours
     try:
-        with anyio.fail_after(END_SECONDS):
+        with anyio.fail_after(ASK_SECONDS):
             return max(ours, (await session.diagnostics()).active_turns or 0)
     except (CodexError, TimeoutError):
         return ours

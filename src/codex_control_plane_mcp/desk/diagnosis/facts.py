@@ -88,6 +88,8 @@ class Facts:
     books: Books
     codex: CodexState
     app_server: AppServerState
+    #: Whether it answers at this moment; None where nobody is connected to it.
+    app_server_answers: bool | None
     #: What Codex offered when it was last asked.
     capabilities: RuntimeCapabilities | None
     around: Surroundings

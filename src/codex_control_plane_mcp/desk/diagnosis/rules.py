@@ -272,6 +272,18 @@ def app_server_gone(facts: Facts) -> Iterator[Finding]:
 
 
 def app_server_unreachable(facts: Facts) -> Iterator[Finding]:
+    if facts.app_server_answers is False:
+        yield Finding(
+            category=Category.APP_SERVER_UNREACHABLE,
+            confidence=Confidence.HIGH,
+            summary="The app-server runs, and does not answer.",
+            evidence=(
+                f"pid {facts.app_server.pid} was asked a small thing a moment ago and said nothing",
+            ),
+            next_step="Wait half a minute. If it stays, restart the app-server by force: that "
+            "costs the turns that run in it.",
+            repair=Action.FORCE_RESTART_APP_SERVER,
+        )
     for case in facts.cases:
         tried = [one for one in case.notices if one.text.startswith("Trying again")]
         is_stuck = case.operation.status in ACTIVE and tried and not facts.app_server.connected

@@ -38,6 +38,11 @@ _READ = """\
 codex_list_projects shows where tasks can be sent; codex_get_queue_status what waits, and why.
 """
 
+_DIAGNOSE = """\
+When something is wrong, codex_analyze_issue (with operation_id, if it is about one) names the \
+cause and the next step. codex_repair_issue mends: look at its dry run first.
+"""
+
 _DROPIN = """\
 codex(prompt, cwd) and codex-reply(prompt, threadId) do the same in one call: content is Codex's \
 answer once status is completed. Until then the same call again waits on; after that it is a new \
@@ -54,7 +59,12 @@ do. CODEX_DUPLICATE_PROMPT_ACTIVE: the same prompt is being worked on; follow ex
 Retry only where retryable is true. truncated: something was left out to keep the result short.
 """
 
-_OF_SET: dict[ToolSet, str] = {"core": _CORE, "read": _READ, "dropin": _DROPIN}
+_OF_SET: dict[ToolSet, str] = {
+    "core": _CORE,
+    "read": _READ,
+    "diagnose": _DIAGNOSE,
+    "dropin": _DROPIN,
+}
 
 
 def instructions(toolsets: Sequence[ToolSet]) -> str:
