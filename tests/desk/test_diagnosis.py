@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.clock import Moment, isoformat
 from codex_control_plane_mcp.codex.inventory import Inventory, Wanted
 from codex_control_plane_mcp.codex.words.things import Account, RateLimitWindow
 from codex_control_plane_mcp.desk.capabilities import Asked
 from codex_control_plane_mcp.desk.diagnosis import surroundings
-from codex_control_plane_mcp.desk.diagnosis.facts import Scope
+from codex_control_plane_mcp.desk.diagnosis.facts import RECENT_SECONDS, Scope
 from codex_control_plane_mcp.desk.diagnosis.rules import SILENCE_SECONDS, Category
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, CodexWord
 from codex_control_plane_mcp.desk.views_diagnostics import AnalysisView
@@ -83,6 +83,21 @@ async def test_a_failed_turn_is_told_by_codexs_own_code_and_words(
     (finding,) = analysis.findings
     assert (finding.category, finding.operation_id) == (category, operation_id)
     assert code in finding.evidence[0]
+
+
+async def test_what_failed_is_over_once_another_task_went_well_or_time_has_passed(
+    at: Reception,
+) -> None:
+    failed = await running(at)
+    await at.workshop.record(failed, Failed(Trouble("usageLimitExceeded", "later")))
+    assert await the_cause(at) == (Category.QUOTA_REACHED, "high")
+    at.clock.at += round(RECENT_SECONDS * 1000) + 1
+    assert (await found(at)).findings == ()
+    at.clock.at -= round(RECENT_SECONDS * 1000)
+    await at.workshop.complete(await running(at, 2), turn="u-2")
+
+    assert (await found(at)).findings == ()
+    assert await the_cause(at, of(failed)) == (Category.QUOTA_REACHED, "high"), "asked by name"
 
 
 async def test_an_app_server_that_took_a_turn_with_it_is_named(at: Reception) -> None:
@@ -286,15 +301,19 @@ async def test_roots_that_are_missing_are_named(tmp_path: Path) -> None:
 
 async def test_what_callers_were_refused_is_found_in_the_log(at: Reception) -> None:
     operation_id = await submitted(at)
-    lines = [
+    at_hand = {"at": isoformat(Moment(at.clock.at)), "level": "WARNING"}
+    long_ago = {**at_hand, "at": "2025-12-31T00:00:00.000Z"}
+    full = {**long_ago, "message": "the queue waits: the disk is full"}
+    lines: list[dict[str, str]] = [
+        full,
         {
-            "level": "WARNING",
+            **at_hand,
             "message": "codex_submit_task: the same prompt is being worked on",
             "code": "CODEX_DUPLICATE_PROMPT_ACTIVE",
             "existingOperationId": operation_id,
         },
         {
-            "level": "WARNING",
+            **at_hand,
             "message": "codex_submit_task: cwd leads outside the allowed folders; allowed are: /p",
             "code": "INVALID_ARGUMENT",
             "field": "cwd",
@@ -368,7 +387,12 @@ async def test_a_persons_home_folder_is_not_named(
     home = str(at.settings.state_db.parent)
     trouble = Trouble("other", f"cannot read {home}/x")
     await at.workshop.record(operation_id, Failed(trouble))
-    line = {"level": "ERROR", "message": f"in {home}", "exception": f"at {home}"}
+    line = {
+        "at": isoformat(Moment(at.clock.at)),
+        "level": "ERROR",
+        "message": f"in {home}",
+        "exception": f"at {home}",
+    }
     at.settings.worker_log.write_text(json.dumps(line) + "\n")
 
     shown = await at.desk.collect(WHOLE)

@@ -414,7 +414,7 @@ class Desk:
             capabilities=self._capabilities.newest,
             around=around,
             limits=self._limits,
-            log=log.lines,
+            log=facts.recent(log.lines, now),
         )
 
     async def capabilities(self, asked: Asked) -> views_inventory.CapabilitiesView:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codex_control_plane_mcp.clock import Moment, seconds_between
+from codex_control_plane_mcp.clock import Moment, isoformat, later, seconds_between
 from codex_control_plane_mcp.desk.diagnosis.surroundings import Surroundings
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
 from codex_control_plane_mcp.desk.status import found, open_questions
@@ -14,7 +14,7 @@ from codex_control_plane_mcp.errors import ThreadNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
-from codex_control_plane_mcp.model.operation import QUEUED, WITH_TURN, Operation
+from codex_control_plane_mcp.model.operation import QUEUED, WITH_TURN, Operation, Status
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import (
     interactions,
@@ -30,7 +30,7 @@ from codex_control_plane_mcp.store.workers import Worker
 #: Of what is looked at where nobody names anything: at most so many of each kind.
 MOST = 10
 #: What went wrong longer ago explains nothing that goes wrong now.
-RECENT_SECONDS = 24 * 3600.0
+RECENT_SECONDS = 6 * 3600.0
 #: The last entries of an operation that speak of trouble.
 NOTICES = 5
 
@@ -102,6 +102,12 @@ class Facts:
         return self.books.cases
 
 
+def recent(lines: Sequence[LogLine], now: Moment) -> tuple[LogLine, ...]:
+    """Those that may explain what goes wrong now."""
+    since = isoformat(later(now, -RECENT_SECONDS))
+    return tuple(line for line in lines if line.at is not None and line.at >= since)
+
+
 def look(
     reading: Reading, scope: Scope, limits: Limits, runtime: RuntimeView, now: Moment
 ) -> Books:
@@ -154,12 +160,24 @@ def _chosen(reading: Reading, scope: Scope, limits: Limits, now: Moment) -> Sequ
         return touched
     active = operations.many(reading, [job.id for job in queue.active_jobs(reading)][:MOST])
     waiting = [one for one, _ in queue.front(reading, limits, now, MOST)]
+    well_at = max(
+        (one.completed_at or 0 for one in operations.newest(reading, MOST) if _went_well(one)),
+        default=0,
+    )
+    # What failed before another one went well is over.
     ended = [
         one
         for one in operations.recent_troubles(reading, MOST)
-        if one.is_final and seconds_between(one.updated_at, now) <= RECENT_SECONDS
+        if one.is_final
+        and one.updated_at > well_at
+        and seconds_between(one.updated_at, now) <= RECENT_SECONDS
     ]
     return list({one.id: one for one in (*active, *waiting, *ended)}.values())
+
+
+def _went_well(operation: Operation) -> bool:
+    """Whether Codex and the model did what was asked, so that they can."""
+    return operation.status is Status.COMPLETED and operation.turn_id is not None
 
 
 def _waits_for(reading: Reading, operation: Operation, limits: Limits, now: Moment) -> str | None:
