@@ -71,6 +71,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
             "workflows",
             "workers",
             "hook_history",
+            "repairs",
         ):
             sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
     return url

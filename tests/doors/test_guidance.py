@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from codex_control_plane_mcp.desk import status
+from codex_control_plane_mcp.desk import repair, status
 from codex_control_plane_mcp.desk.workflows import status as workflow_status
 from codex_control_plane_mcp.doors.mcp.guidance import SENTENCES
 from codex_control_plane_mcp.errors import ControlPlaneError
@@ -23,6 +23,7 @@ def test_every_action_has_a_sentence() -> None:
         *status._NEXT.values(),
         *workflow_status._NEXT.values(),
         *workflow_status._WAIT.values(),
+        *repair._NEXT.values(),
         *(error.next_action for error in _errors(ControlPlaneError)),
     }
     assert recommended <= set(SENTENCES)

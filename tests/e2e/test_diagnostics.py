@@ -5,9 +5,10 @@ import os
 import signal
 
 import anyio
+import psutil
 import pytest
 
-from codex_control_plane_mcp.processes import is_alive
+from codex_control_plane_mcp.processes import Identity, is_alive
 from tests.e2e.stage import SOON_SECONDS, Client, Result, Stage, ToolError, stage_of
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
@@ -20,6 +21,14 @@ async def cause_of(client: Client, **scope: str) -> Result:
     assert analysis["findings"][0]["evidence"]
     cause: Result = analysis["likelyRootCause"]
     return cause
+
+
+async def stop(process: Identity) -> None:
+    """Have it hang: on a busy machine its threads take a moment to stop."""
+    os.kill(process.pid, signal.SIGSTOP)
+    with anyio.fail_after(SOON_SECONDS):
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
 
 
 async def repair(client: Client, action: str, **arguments: object) -> Result:
@@ -35,7 +44,7 @@ async def test_a_hung_app_server_is_found_collected_and_replaced() -> None:
         await stage.model.arrived("here")
         await client.until(operation_id, "running")
         hung = stage.app_server()
-        os.kill(hung.pid, signal.SIGSTOP)
+        await stop(hung)
 
         # Named.
         analysis = await client.call("codex_analyze_issue", operation_id=operation_id)

@@ -1,12 +1,13 @@
 """A task that its caller cannot name is found again by what it asks for."""
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId, new_operation_id
-from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.operation import Cancelled, Operation
 from codex_control_plane_mcp.model.request import Submission
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.repeats import newest_of, remember
-from tests.store.actors import Desk, all_at_once
+from codex_control_plane_mcp.store.repeats import ended_before, forget, newest_of, remember
+from tests.store.actors import NOON, Desk, all_at_once
 from tests.store.actors import desk as desk_at
 
 
@@ -33,3 +34,17 @@ def test_of_calls_at_the_same_moment_one_makes_the_operation(desk: Desk) -> None
 
     assert len(set(all_at_once(8, call))) == 1
     assert desk.count("operations") == 1
+
+
+def test_what_ended_long_ago_can_be_forgotten(desk: Desk) -> None:
+    ended, running = desk.submit(), desk.submit()
+    for key, operation in (("mend", ended), ("break", running)):
+        desk.write(lambda writing, key=key, id_=operation.id: remember(writing, key, id_))  # type: ignore[misc]
+    desk.write(lambda writing: operations.record(writing, ended, Cancelled()))
+    later = Moment(NOON + 1)
+
+    assert desk.read(lambda reading: ended_before(reading, NOON)) == []
+    assert desk.read(lambda reading: ended_before(reading, later)) == [ended.id]
+    desk.write(lambda writing: forget(writing, [ended.id]))
+    assert desk.write(lambda writing: newest_of(writing, "mend")) is None
+    assert desk.write(lambda writing: newest_of(writing, "break")) == running

@@ -67,7 +67,7 @@ def _check(asked: Asked) -> None:
         raise InvalidArgument(f"{asked.action} needs a workflow_id", field="workflow_id")
     if asked.action is Action.INTERRUPT_TURN and scope == RepairScope():
         raise InvalidArgument(
-            f"{asked.action} needs an operation_id, a workflow_id, or thread_id and turn_id",
+            f"{asked.action} needs an operation_id, a workflow_id or a thread_id",
             field="operation_id",
         )
 
