@@ -24,6 +24,7 @@ from mcp.types import (
 
 from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.submit import Task
+from codex_control_plane_mcp.desk.wait import WAITS_FOR_PEOPLE
 from codex_control_plane_mcp.doors.mcp.calling import call
 from codex_control_plane_mcp.doors.mcp.task_calls import TASKS, TaskCalls
 from codex_control_plane_mcp.model.ids import OperationId
@@ -134,7 +135,8 @@ class Jobs:
             }
             await self._at.workshop.ask(id_, asked, FORM, next(self._numbers))
         with self._at.book.bell.listening(OperationId(id_)) as listener:
-            while (await self._look(id_)).pending_interactions:
+            # Not only answered: Codex has the answers, and goes on.
+            while (await self._look(id_)).status in WAITS_FOR_PEOPLE:
                 await listener.wait()
         if (await self._look(id_)).status not in FINAL:  # nor cancelled meanwhile
             await self._at.workshop.complete(id_, "deleted", turn=f"u-{id_}")
