@@ -115,7 +115,8 @@ class Gatherer(Listener):
     _gathered: frozenset[OperationId] = frozenset()
 
     def hear(self, news: News) -> None:
-        self._gathered |= {id_ for subject, id_ in news if subject is self._about}
+        # Facts are of operations.
+        self._gathered |= {OperationId(id_) for subject, id_ in news if subject is self._about}
         super().hear(news)
 
     async def take(self) -> frozenset[OperationId]:

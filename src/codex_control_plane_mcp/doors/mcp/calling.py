@@ -13,10 +13,10 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.guidance import guide
-from codex_control_plane_mcp.doors.mcp.presentable import presentable
-from codex_control_plane_mcp.doors.mcp.shape import as_json
 from codex_control_plane_mcp.doors.mcp.tool import Shown
 from codex_control_plane_mcp.doors.mcp.tools import is_read_only, offered
+from codex_control_plane_mcp.doors.presentable import presentable
+from codex_control_plane_mcp.doors.shape import as_json
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from mcp.types import ClientCapabilities, ElicitRequest, ElicitRequestFormParams
 from codex_control_plane_mcp.codex.words.answers import decision_name
 from codex_control_plane_mcp.desk.views import InteractionView, QuestionView
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact
-from codex_control_plane_mcp.doors.mcp.presentable import presentable_text
+from codex_control_plane_mcp.doors.presentable import presentable_text
 from codex_control_plane_mcp.model.interaction import Kind
 
 #: More is judged in the inbox, where there is room for it.

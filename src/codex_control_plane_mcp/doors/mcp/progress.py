@@ -15,7 +15,7 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.texts import start_of
 from codex_control_plane_mcp.desk.wait import awaited
-from codex_control_plane_mcp.doors.mcp.presentable import presentable_text
+from codex_control_plane_mcp.doors.presentable import presentable_text
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.model.ids import OperationId
 

@@ -20,7 +20,7 @@ from mcp.types import (
 )
 
 from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
-from codex_control_plane_mcp.doors.mcp.presentable import presentable_text
+from codex_control_plane_mcp.doors.presentable import presentable_text
 
 Given = Mapping[str, str]
 

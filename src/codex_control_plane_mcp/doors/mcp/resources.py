@@ -39,8 +39,8 @@ from codex_control_plane_mcp.doors.mcp.fit import (
     fit,
 )
 from codex_control_plane_mcp.doors.mcp.guidance import guide
-from codex_control_plane_mcp.doors.mcp.presentable import presentable, presentable_text
-from codex_control_plane_mcp.doors.mcp.shape import as_json
+from codex_control_plane_mcp.doors.presentable import presentable, presentable_text
+from codex_control_plane_mcp.doors.shape import as_json
 from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, NotFound
 from codex_control_plane_mcp.model.ids import OperationId
 

@@ -44,7 +44,7 @@ from codex_control_plane_mcp.doors.mcp.forms import (
     form,
     takes_forms,
 )
-from codex_control_plane_mcp.doors.mcp.presentable import presentable_text
+from codex_control_plane_mcp.doors.presentable import presentable_text
 from codex_control_plane_mcp.errors import (
     ControlPlaneError,
     InteractionUnavailable,

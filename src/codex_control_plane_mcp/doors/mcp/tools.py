@@ -30,8 +30,8 @@ from codex_control_plane_mcp.doors.mcp.fit import (
     compact,
     drop_last,
 )
-from codex_control_plane_mcp.doors.mcp.shape import schema_of
 from codex_control_plane_mcp.doors.mcp.tool import READS, Hints, Shown, Tool
+from codex_control_plane_mcp.doors.shape import schema_of
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.settings import ToolSet
 

@@ -1,6 +1,6 @@
 """What may be shown: without secrets, and in valid Unicode: Codex may report half a character."""
 
-from codex_control_plane_mcp.doors.mcp.fit import Json
+from codex_control_plane_mcp.doors.shape import Json
 from codex_control_plane_mcp.redact import redact, redact_json
 
 
