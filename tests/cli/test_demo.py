@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import select
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.commands import ADMIN, PATIENCE, command, environment, processes_of, run
+from tests.cli.commands import ADMIN, command, environment, processes_of, run
+from tests.cli.terminals import Person, at_a_terminal, needs_a_terminal
 
 real = pytest.mark.real
-needs_a_terminal = pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals on Windows")
 
 
 def left_in(folder: Path) -> list[str]:
@@ -116,65 +109,6 @@ def test_ended_while_the_worker_starts_it_leaves_nothing(folder: Path) -> None:
     assert left_in(folder) == []
 
 
-# A person at a terminal
-
-
-class Person:
-    """Sits at the terminal of a running demo."""
-
-    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
-        self._process = process
-        self._terminal = terminal
-        #: Everything so far, without colours.
-        self.screen = ""
-        self._read_up_to = 0
-
-    def reads(self, text: str) -> None:
-        """Wait until `text` is on the screen, below what was read before."""
-        give_up_at = time.monotonic() + PATIENCE
-        while (found := self.screen.find(text, self._read_up_to)) < 0:
-            ready, _, _ = select.select([self._terminal], [], [], give_up_at - time.monotonic())
-            assert ready, f"no {text!r} on the screen:\n{self.screen}"
-            assert self._reads_on(), f"the demo ended without {text!r}:\n{self.screen}"
-        self._read_up_to = found + len(text)
-
-    def types(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def signals(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def exit_code(self) -> int:
-        while self._reads_on():
-            pass
-        return self._process.wait(PATIENCE)
-
-    def _reads_on(self) -> bool:
-        try:
-            said = os.read(self._terminal, 65536)
-        except OSError:  # how Linux says that nobody holds the other end
-            return False
-        self.screen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode(errors="replace"))
-        return bool(said)
-
-
-@contextmanager
-def demo_at_a_terminal(folder: Path) -> Iterator[Person]:
-    if sys.platform == "win32":
-        raise NotImplementedError
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        command(ADMIN, "demo"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment(folder, TERM="xterm-256color"),
-        start_new_session=True,
-    ) as process:
-        os.close(theirs)
-        try:
-            yield Person(process, ours)
-        finally:
-            os.close(ours)
-            if process.poll() is None:
-                process.kill()
+def demo_at_a_terminal(folder: Path) -> AbstractContextManager[Person]:
+    env = environment(folder, TERM="xterm-256color")
+    return at_a_terminal(command(ADMIN, "demo"), env)

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp.doors.cli import task_commands
+from codex_control_plane_mcp.doors.cli.options import AsJson, StateDb
 
 EXIT_USAGE = 2
 
@@ -17,17 +19,14 @@ MCP clients start `codex-control-plane-mcp` instead.
 
 app = typer.Typer(
     help=HELP,
+    epilog=task_commands.EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-StateDb = Annotated[
-    str | None,
-    typer.Option("--state-db", metavar="PATH", help="The state; default: as the settings say."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+task_commands.register(app)
 
 
 def main() -> None:

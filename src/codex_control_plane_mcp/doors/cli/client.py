@@ -30,6 +30,10 @@ class ToolRefused(Exception):
     def __init__(self, tool: str, code: str, message: str) -> None:
         super().__init__(f"{tool}: {code}: {message}")
         self.code = code
+        self.message = message
+        #: Data that a program may act on.
+        self.details: Mapping[str, object] = {}
+        self.retryable = False
 
 
 class Told(BaseModel):
@@ -121,13 +125,22 @@ class Server:
     async def health(self) -> Health:
         return await self._call(Health, "codex_health_summary", {})
 
-    async def _call(self, shape: type[T], tool: str, arguments: Mapping[str, object]) -> T:
-        result = await self._client.call_tool(tool, dict(arguments))
+    async def call(self, tool: str, **arguments: object) -> dict[str, object]:
+        """What a tool answers, as it is. An argument that is None is left out."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        result = await self._client.call_tool(tool, given)
         told = result.structured_content
         if result.is_error:
             error = told.get("error", {}) if isinstance(told, dict) else {}
             message = str(error.get("message", result.content))
-            raise ToolRefused(tool, str(error.get("code", "no code")), message)
+            refused = ToolRefused(tool, str(error.get("code", "no code")), message)
+            refused.details = error.get("details", {})
+            refused.retryable = error.get("retryable") is True
+            raise refused
+        return dict(told or {})
+
+    async def _call(self, shape: type[T], tool: str, arguments: Mapping[str, object]) -> T:
+        told = await self.call(tool, **arguments)
         try:
             return shape.model_validate(told)
         except ValidationError as odd:

@@ -28,6 +28,13 @@ def console_on(stream: TextIO, widest: int | None = WIDEST) -> Console:
     return console
 
 
+def page_on(stream: TextIO, widest: int = WIDEST) -> Console:
+    """A console for what may be searched and cut: in a pipe its lines are as long as they are."""
+    console = console_on(stream, widest=None)
+    console.width = min(console.width, widest) if console.is_terminal else WIDTH_OF_NO_TERMINAL
+    return console
+
+
 def somebody_is_there() -> bool:
     """Whether a person at a terminal can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()

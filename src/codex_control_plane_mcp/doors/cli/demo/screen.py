@@ -15,6 +15,7 @@ from rich.text import Text
 
 from codex_control_plane_mcp.doors.cli.client import Event, Interaction, Operation
 from codex_control_plane_mcp.doors.cli.ending import End, Ended
+from codex_control_plane_mcp.doors.cli.words import MARKS
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.processes import Identity
 
@@ -23,16 +24,6 @@ INDENT = 3
 #: The time column: `123.4 s  `.
 CLOCK = 9
 
-_MARKS = {
-    Category.STATE: ("●", "cyan"),
-    Category.ASSISTANT: ("»", "bold"),
-    Category.PLAN: ("»", "bold"),
-    Category.REASONING: ("·", "dim italic"),
-    Category.COMMAND: ("$", "green"),
-    Category.INTERACTION: ("?", "yellow"),
-    Category.NOTICE: ("!", "dim"),
-    Category.ERROR: ("✗", "red"),
-}
 _SPOKEN = (Category.ASSISTANT, Category.PLAN)
 
 
@@ -102,7 +93,7 @@ class Screen:
 
     def progress(self, event: Event, seconds: float) -> None:
         """One line of the journal, at the moment when it was heard of."""
-        mark, style = _MARKS.get(Category(event.category), ("·", "dim"))
+        mark, style = MARKS[Category(event.category)]
         if event.category in _SPOKEN:
             self._flow.say(event.text, self._stamp(seconds, mark, style), INDENT + CLOCK + 2)
             return
