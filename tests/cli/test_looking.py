@@ -231,6 +231,12 @@ def test_a_damaged_state_is_called_so(state: Path, typed: Typed) -> None:
     assert typed("ps")[0] == Exit.UNREACHABLE
 
 
+@pytest.mark.parametrize("command", [one.callback for one in app.registered_commands])
+def test_every_command_explains_its_exit_codes(command: Callable[..., None], typed: Typed) -> None:
+    code, shown, _ = typed(command.__name__.replace("_", "-"), "--help")
+    assert (code, "Exit codes" in shown) == (0, True)
+
+
 def test_every_end_has_an_exit_code_of_its_own_meaning() -> None:
     ends = {status: of_end(status) for status in FINAL}
     assert [status for status, code in ends.items() if code is Exit.DONE] == ["completed"]

@@ -1,4 +1,4 @@
-"""The book, looked into from a terminal: starts nothing, writes nothing, and needs no worker.
+"""The book, looked into from a terminal: that starts nothing, changes no task, needs no worker.
 
 It is the desk that looks, the same as for every other door; what is to be done goes to the worker
 (see `client`).

@@ -13,6 +13,7 @@ import anyio
 
 from codex_control_plane_mcp.doors.cli.client import ToolRefused
 from codex_control_plane_mcp.doors.cli.exits import Exit, of_code
+from codex_control_plane_mcp.doors.cli.words import plain
 from codex_control_plane_mcp.doors.presentable import presentable
 from codex_control_plane_mcp.doors.shape import Json, as_json
 from codex_control_plane_mcp.errors import ControlPlaneError
@@ -65,7 +66,7 @@ def print_json(told: Mapping[str, object]) -> None:
 
 def _say(trouble: Trouble, *, as_json: bool) -> None:
     if not as_json:
-        sys.stderr.write(f"{PROGRAM}: {trouble.message}\n")
+        sys.stderr.write(f"{PROGRAM}: {plain(trouble.message)}\n")
         return
     error: Json = {
         "code": trouble.code,
