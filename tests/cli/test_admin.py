@@ -18,6 +18,7 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "prune"),
         (ADMIN, "backup"),
         (ADMIN, "open"),
+        (ADMIN, "smoke"),
         (HOOKS, "install"),
         (HOOKS, "uninstall"),
         (HOOKS, "status"),

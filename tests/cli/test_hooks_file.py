@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_control_plane_mcp.doors.cli import hooks_command, hooks_file
+from codex_control_plane_mcp.doors.cli import config_file, hooks_command, hooks_file
+from codex_control_plane_mcp.doors.cli.config_file import Unreadable
 from codex_control_plane_mcp.doors.cli.hooks_command import Command, parsed, without_spaces, written
-from codex_control_plane_mcp.doors.cli.hooks_file import EVENTS, Unreadable, installed, uninstalled
+from codex_control_plane_mcp.doors.cli.hooks_file import EVENTS, installed, uninstalled
 from codex_control_plane_mcp.errors import InvalidArgument
 
 OURS = hooks_command.written(
@@ -147,7 +148,7 @@ def test_the_file_as_it_was_is_kept_only_when_something_changes(tmp_path: Path) 
 
     assert first.backup is not None
     assert first.backup.read_text() == ODD
-    assert second == hooks_file.Change(changed=False)
+    assert second == config_file.Change(changed=False)
     assert len(list(tmp_path.iterdir())) == 2
     if os.name == "posix":
         assert (

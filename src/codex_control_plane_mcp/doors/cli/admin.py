@@ -8,7 +8,9 @@ import typer
 
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.doors.cli import task_commands
+from codex_control_plane_mcp.doors.cli.clients import Name
 from codex_control_plane_mcp.doors.cli.options import AsJson, StateDb
+from codex_control_plane_mcp.doors.cli.scenarios import Scenario
 
 EXIT_USAGE = 2
 
@@ -133,17 +135,72 @@ def init(
         typer.Option(metavar="PATH", help="Every folder directly in it becomes a project."),
     ],
     state_db: StateDb = None,
+    client: Annotated[
+        list[Name] | None,
+        typer.Option("--client", help="Print what this client reads; may be given several times."),
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Tell the clients named, or else those that are here."),
+    ] = False,
+    hooks: Annotated[
+        bool | None,
+        typer.Option(
+            "--hooks/--no-hooks",
+            help="Also install the hooks of the search; at a terminal you are asked.",
+        ),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke/--no-smoke", help="Try the server first, without Codex.")
+    ] = True,
 ) -> None:
-    """Print the JSON that a client's configuration needs.
+    """Print what a client's configuration needs, and with --write tell the clients.
 
-    Makes the private folder of the state, and nothing else. Hints go to standard error, so
-    standard output can be piped.
+    Finds Codex, makes the private folder of the state, and tries the server as a client would
+    start it. Clients with a command of their own to add servers are told by it; the JSON files of
+    the others are merged, and kept as they were beside it. An entry of ours that is there already
+    is replaced.
 
-    Exit codes: 0 printed, 1 the folder cannot be made, 2 the command or a setting is wrong.
+    Only what can be pasted goes to standard output.
+
+    Exit codes: 0 done, 1 the folder cannot be made, the server does not answer or a client was not
+    told, 2 the command or a setting is wrong.
     """
-    from codex_control_plane_mcp.doors.cli.init import run
+    from codex_control_plane_mcp.doors.cli.init import Asked, run
 
-    raise typer.Exit(run(state_db, projects_root))
+    asked = Asked(state_db, projects_root, client or (), write, hooks, smoke)
+    raise typer.Exit(run(asked))
+
+
+@app.command()
+def smoke(
+    scenario: Annotated[
+        Scenario, typer.Option(help="How much is tried; all but `protocol` need Codex.")
+    ] = Scenario.PROTOCOL,
+    cwd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Where its tasks work; default: the first allowed folder."
+        ),
+    ] = None,
+    safe_restart: Annotated[
+        bool,
+        typer.Option("--safe-restart", help="Also restart worker and app-server, without force."),
+    ] = False,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try this installation as a client uses it, over MCP.
+
+    `protocol` asks for tools, errors and health, and starts no Codex. `safe-operation` also runs
+    one small task on it; `full` goes on in its thread, has a plan made and carried out, ends a turn
+    and searches. Tasks may only read, and say that they are a test; their threads are archived.
+
+    Exit codes: 0 all is as it should be, 1 it is not, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.smoke import Asked, run
+
+    raise typer.Exit(run(Asked(scenario, cwd, safe_restart, state_db), as_json=as_json))
 
 
 @app.command("print-config")

@@ -5,7 +5,7 @@ parsed here into what the commands read of them; the rest of the contract passes
 """
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -152,22 +152,29 @@ async def connected(
     environ: Mapping[str, str], state_db: Path, errors: TextIO = sys.stderr
 ) -> AsyncIterator[Server]:
     """A session with the server of `state_db`; its worker is started if none answers."""
+    # -P: the folder we are in must not become a place to import from.
+    module = [sys.executable, "-P", "-m", "codex_control_plane_mcp.server"]
+    async with session([*module, "--state-db", str(state_db)], environ, errors) as client:
+        await client.list_tools()  # as every client does; the SDK checks answers by it
+        yield Server(client)
+
+
+@asynccontextmanager
+async def session(
+    command: Sequence[str], environ: Mapping[str, str], errors: TextIO = sys.stderr
+) -> AsyncIterator["Client"]:
+    """A session with the server that this command starts."""
     # The SDK takes more than a second to import: not before the person has something to look at.
     from mcp.client import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
     from mcp_types import Implementation
 
-    pipe = StdioServerParameters(
-        command=sys.executable,
-        # -P: the folder we are in must not become a place to import from.
-        args=["-P", "-m", "codex_control_plane_mcp.server", "--state-db", str(state_db)],
-        env=dict(environ),
-    )
+    program, *arguments = command
+    pipe = StdioServerParameters(command=program, args=arguments, env=dict(environ))
     async with Client(
         stdio_client(pipe, errors),
         mode="legacy",  # the handshake that clients in the field speak
         client_info=Implementation(name=CLIENT_NAME, version=__version__),
         read_timeout_seconds=CALL_SECONDS,
     ) as client:
-        await client.list_tools()  # as every client does; the SDK checks answers by it
-        yield Server(client)
+        yield client

@@ -168,12 +168,12 @@ def _chosen(state_db: str | None) -> "Settings":
 
 def look(codex_home: Path) -> Found:
     """What is installed in this Codex home."""
-    from codex_control_plane_mcp.doors.cli import hooks_file
+    from codex_control_plane_mcp.doors.cli import config_file, hooks_file
 
     file = codex_home / hooks_file.NAME
     try:
         text = hooks_file.read(file)
-    except hooks_file.Unreadable as error:
+    except config_file.Unreadable as error:
         return Found(file, exists=True, problem=str(error))
     if text is None:
         return Found(file, exists=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codex_control_plane_mcp.codex.aside import aside
 from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.words.things import Hook
-from codex_control_plane_mcp.doors.cli import hooks_file
+from codex_control_plane_mcp.doors.cli import config_file, hooks_file
 from codex_control_plane_mcp.doors.cli.hooks_command import Command, is_ours, parsed
 from codex_control_plane_mcp.settings import Settings
 
@@ -72,7 +72,7 @@ async def examine(chosen: Settings) -> list[Finding]:
 def _in_the_file(chosen: Settings) -> Iterator[Finding]:
     try:
         text = hooks_file.read(chosen.codex_home / hooks_file.NAME)
-    except hooks_file.Unreadable as error:
+    except config_file.Unreadable as error:
         yield Finding("file", str(error), "mend the file")
         return
     ours = list(hooks_file.handlers(text or "{}"))

@@ -5,14 +5,13 @@ ours is put behind the others, and what stood in its place before is replaced wh
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from codex_control_plane_mcp import paths
+from codex_control_plane_mcp.doors.cli import config_file
+from codex_control_plane_mcp.doors.cli.config_file import Change
 from codex_control_plane_mcp.doors.cli.hooks_command import is_ours
 
 #: In Codex's home.
@@ -25,10 +24,6 @@ TIMEOUT_SECONDS = 5
 _NOTHING = "{}\n"
 #: There is no hand of others to be kept in these.
 _EMPTY: tuple[object, ...] = ({}, {"hooks": {}})
-
-
-class Unreadable(Exception):
-    """The file is not as Codex wants it, or cannot be read: it is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,55 +50,24 @@ class Handler:
 # --- The file ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    changed: bool
-    #: Where the file is kept as it was, if it was there and changed.
-    backup: Path | None = None
-
-
 def read(file: Path) -> str | None:
     """The text of the file, if there is one. Raises Unreadable."""
-    try:
-        text = file.read_bytes().decode()
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise Unreadable(f"{file} cannot be read: {error}") from error
-    try:
-        check(text)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(
-            f"{file} is left as it is: {error}. Codex reads JSON without comments; mend the file"
-            " and run this again"
-        ) from error
-    return text
+    return config_file.read(file, check)
 
 
 def change(file: Path, edit: Callable[[str], str]) -> Change:
     """Put the edited text in the place of the file, in one step. Raises Unreadable, OSError."""
-    # Where it is a link into somebody's collection of settings, the link stays.
-    target = Path(os.path.realpath(file))
-    before = read(target)
-    present = _NOTHING if before is None else before
-    after = edit(present)
-    if after == present:
-        return Change(changed=False)
-    if json.loads(present) in _EMPTY:
-        after = json.dumps(json.loads(after), indent=2) + "\n"
-    if before is None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        paths.replace_file(str(target), after.encode())
-        return Change(changed=True)
-    mode = target.stat().st_mode & 0o777
-    backup = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.bak")
-    paths.replace_file(str(backup), before.encode())
-    backup.chmod(mode)
-    if target.read_bytes() != before.encode():
-        raise Unreadable(f"{file} was changed by somebody else just now; run this again")
-    paths.replace_file(str(target), after.encode())
-    target.chmod(mode)
-    return Change(changed=True, backup=backup)
+
+    def edited(before: str | None) -> str | None:
+        present = _NOTHING if before is None else before
+        after = edit(present)
+        if after == present:
+            return None
+        if json.loads(present) in _EMPTY:
+            return json.dumps(json.loads(after), indent=2) + "\n"
+        return after
+
+    return config_file.change(file, check, edited)
 
 
 # --- The text ------------------------------------------------------------------------------------

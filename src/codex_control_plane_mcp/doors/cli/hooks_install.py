@@ -7,7 +7,12 @@ import typer
 
 from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.words.things import Hook
-from codex_control_plane_mcp.doors.cli import hooks_command, hooks_doctor, hooks_file
+from codex_control_plane_mcp.doors.cli import (
+    config_file,
+    hooks_command,
+    hooks_doctor,
+    hooks_file,
+)
 from codex_control_plane_mcp.doors.cli.terminal import somebody_is_there
 from codex_control_plane_mcp.paths import make_private_folder
 from codex_control_plane_mcp.settings import Settings
@@ -25,7 +30,7 @@ def install(chosen: Settings, trust: bool | None) -> int:
     try:
         make_private_folder(str(chosen.hook_spool))
         change = hooks_file.change(file, lambda text: hooks_file.installed(text, command))
-    except (hooks_file.Unreadable, OSError) as error:
+    except (config_file.Unreadable, OSError) as error:
         return _failed(str(error))
     _say_changed(change, file, "installed in", "installed already in")
     _say(f"they report to {chosen.state_db}")
@@ -43,7 +48,7 @@ def uninstall(chosen: Settings) -> int:
         text = hooks_file.read(file)
         moved = () if text is None else hooks_file.those_behind(text)
         change = hooks_file.change(file, hooks_file.uninstalled)
-    except (hooks_file.Unreadable, OSError) as error:
+    except (config_file.Unreadable, OSError) as error:
         return _failed(str(error))
     _say_changed(change, file, "taken out of", "none in")
     if moved:
@@ -74,7 +79,7 @@ def _all_trusted(hooks: tuple[Hook, ...]) -> bool:
     return bool(hooks) and all(hooks_doctor.is_trusted(hook) for hook in hooks)
 
 
-def _say_changed(change: hooks_file.Change, file: object, done: str, nothing: str) -> None:
+def _say_changed(change: config_file.Change, file: object, done: str, nothing: str) -> None:
     _say(f"hooks {done if change.changed else nothing} {file}")
     if change.backup is not None:
         _say(f"as it was: {change.backup}")

@@ -14,12 +14,13 @@ import anyio
 from rich.console import Console
 
 from codex_control_plane_mcp.codex.errors import CodexError
+from codex_control_plane_mcp.doors.cli import clients
 from codex_control_plane_mcp.doors.cli.client import Interaction, ToolRefused, connected
 from codex_control_plane_mcp.doors.cli.demo.screen import Screen
 from codex_control_plane_mcp.doors.cli.demo.stage import Stage, new_folder, remove, stage_in
 from codex_control_plane_mcp.doors.cli.demo.story import Decide, Outcome, Story
 from codex_control_plane_mcp.doors.cli.ending import Ended, worker_process
-from codex_control_plane_mcp.doors.cli.init import SCRIPT, client_block, script_path
+from codex_control_plane_mcp.doors.cli.init import SCRIPT, script_path
 from codex_control_plane_mcp.doors.cli.terminal import (
     console_on,
     somebody_is_there,
@@ -198,9 +199,8 @@ def _close(options: Options, screen: Screen, performance: Performance) -> None:
     screen.removed(gone=performance.removed)
     if performance.outcome.is_success:
         screen.act("Go on")
-        screen.next_step(
-            json.dumps(client_block(_command(), {"CODEX_PROJECTS_ROOT": "~/projects"}))
-        )
+        entry = clients.Entry(_command(), {"CODEX_PROJECTS_ROOT": "~/projects"})
+        screen.next_step(json.dumps(clients.block(entry)))
 
 
 def _command() -> str:
