@@ -53,6 +53,42 @@ def test_the_older_variable_names_the_file_too(tmp_path: Path) -> None:
     assert load({"OPENCLAW_CODEX_MCP_CONFIG": str(file)}).default_model == "m"
 
 
+def test_a_file_of_the_former_version_is_read_by_its_names(tmp_path: Path) -> None:
+    state = str(tmp_path / "s.sqlite3")
+    settings = from_file(
+        tmp_path,
+        state_db_path=state,
+        projects_registry_path=str(tmp_path / "projects.json"),
+        kb_history_projects_root=str(tmp_path / "kb"),
+        default_sandbox_policy="workspace-write",
+    )
+
+    assert str(settings.state_db) == state
+    # The pipe finds the state without these settings, and has to find the same.
+    environ = {"CODEX_CONTROL_PLANE_MCP_CONFIG": str(tmp_path / "settings.json")}
+    assert paths.state_db_path(environ) == state
+    assert settings.projects_registry == tmp_path / "projects.json"
+    assert settings.kb_history_root == tmp_path / "kb"
+    assert settings.default_sandbox == "workspace-write"
+
+
+def test_what_the_former_version_read_and_nobody_reads_now_is_said_to_be_gone(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InvalidArgument, match=r"`execution_mode` .* 0\.2\.1 .* take it out"):
+        from_file(tmp_path, execution_mode="worker")
+
+
+def test_the_example_is_a_settings_file_that_can_be_used_as_it_is(tmp_path: Path) -> None:
+    example = Path(__file__).parents[1] / "examples" / "codex-control-plane-mcp.config.json"
+    settings = load({"CODEX_CONTROL_PLANE_MCP_CONFIG": str(example)})
+
+    assert settings.default_sandbox == "read-only"
+    assert settings.max_sandbox == "workspace-write"
+    stated = {name for name, source in settings.sources.items() if source.startswith("file")}
+    assert len(stated) == len(json.loads(example.read_text()))
+
+
 def test_an_empty_value_is_no_value(tmp_path: Path) -> None:
     settings = from_file(tmp_path, {"CODEX_MCP_DEFAULT_MODEL": " "}, default_model=None)
 

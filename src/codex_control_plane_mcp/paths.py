@@ -20,6 +20,8 @@ APP_NAME = "codex-control-plane-mcp"
 STATE_FILE = "state.sqlite3"
 
 STATE_DB_VARIABLE = "CODEX_MCP_STATE_DB"
+#: What 0.2.1 called it in the settings file.
+FORMER_STATE_DB_KEY = "state_db_path"
 #: The JSON settings file is named by the first of these that is set.
 CONFIG_VARIABLES = ("CODEX_CONTROL_PLANE_MCP_CONFIG", "OPENCLAW_CODEX_MCP_CONFIG")
 
@@ -127,7 +129,7 @@ def _from_config(environ: Mapping[str, str]) -> str:
         raise PathError(f"the settings file {path} is not valid JSON: {error}") from error
     if not isinstance(settings, dict):
         raise PathError(f"the settings file {path} must hold one JSON object")
-    named = settings.get("state_db", "")
+    named = settings.get("state_db", settings.get(FORMER_STATE_DB_KEY, ""))
     if not isinstance(named, str):
         raise PathError(f"`state_db` in the settings file {path} must be a path in quotes")
     return named.strip()

@@ -170,6 +170,12 @@ def _read_file(environ: Mapping[str, str]) -> tuple[str | None, dict[str, tuple[
     found: dict[str, tuple[str, object]] = {}
     for key, value in _load_object(path).items():
         name = _BY_KEY.get(key)
+        if key in _RETIRED_KEYS:
+            raise InvalidArgument(
+                f"`{key}` in the settings file {path} was a setting of 0.2.1 and means nothing any "
+                "more; take it out",
+                setting=key,
+            )
         if name is None:
             raise InvalidArgument(
                 f"unknown setting `{key}` in the settings file {path}; "
@@ -383,10 +389,55 @@ def _key(variable: str) -> str:
     return variable.removeprefix("CODEX_MCP_").lower()
 
 
+#: What 0.2.1 called them in its file, where it is none of the names of today.
+_FORMER_KEYS: Final[dict[str, str]] = {
+    paths.FORMER_STATE_DB_KEY: "state_db",
+    "projects_registry_path": "projects_registry",
+    "kb_history_projects_root": "kb_history_root",
+    "default_sandbox_policy": "default_sandbox",
+}
+#: What 0.2.1 read in its file and nobody reads now.
+_RETIRED_KEYS: Final = frozenset(
+    {
+        "archived_sessions_dir",
+        "codex_logs_db",
+        "codex_state_db",
+        "deepseek_max_input_chars_per_chunk",
+        "deepseek_max_summary_tokens",
+        "deepseek_recent_messages_limit",
+        "deepseek_small_history_chars",
+        "deepseek_small_history_message_limit",
+        "deepseek_summary_max_retries_cap",
+        "deepseek_summary_required",
+        "deepseek_summary_timeout_cap_seconds",
+        "deepseek_temperature",
+        "default_summary",
+        "default_tail_max_chars",
+        "default_tail_max_messages",
+        "execution_mode",
+        "max_app_server_pending_requests",
+        "max_image_input_bytes",
+        "max_image_input_items",
+        "rolling_summary_enabled",
+        "sessions_dir",
+        "stalled_turn_action",
+        "start_app_server_for_read_tools",
+        "turn_stall_timeout_seconds",
+    }
+)
+
 #: Every spelling a field may have in the file: `CODEX_HOME` is `codex_home`, and the others may
 #: drop `codex_` too, as `projects_root`.
 _BY_KEY: Final[Mapping[str, str]] = {
     spelling: name
     for name, (variable, _) in _SETTINGS.items()
     for spelling in (_key(variable), name)
-}
+} | _FORMER_KEYS
+
+
+def unread(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that look like settings of ours and are none: misspelt, or of an older version."""
+    known = {variable for variable, _ in _SETTINGS.values()}
+    return tuple(
+        sorted(name for name in environ if name.startswith("CODEX_MCP_") and name not in known)
+    )

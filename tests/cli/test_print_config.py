@@ -36,3 +36,11 @@ def test_the_table_holds_one_setting_on_each_line_when_it_is_piped(folder: Path)
     assert str(folder) in rows["state_db"]
     assert "environment CODEX_MCP_STATE_DB" in rows["state_db"]
     assert "\x1b" not in done.stdout
+
+
+def test_a_variable_that_nobody_reads_is_named(folder: Path) -> None:
+    env = environment(folder, CODEX_MCP_EXECUTION_MODE="worker", CODEX_MCP_DEFUALT_MODEL="m")
+    done = run(ADMIN, "print-config", "--json", env=env)
+    assert done.returncode == 0
+    assert "CODEX_MCP_DEFUALT_MODEL, CODEX_MCP_EXECUTION_MODE" in done.stderr
+    assert "STATE_DB" not in done.stderr

@@ -1,7 +1,9 @@
 """Editions of the book: made once, the same everywhere, never taken for an older one."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,17 @@ def nowhere(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     request.getfixturevalue("where_postgres_runs")
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+def test_a_state_of_the_former_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "codex-mcp-state.sqlite3"
+    with closing(sqlite3.connect(file)) as old:
+        old.execute("CREATE TABLE codex_operations (operation_id TEXT PRIMARY KEY)")
+    with pytest.raises(StateBusy, match=r"0\.2\.1.*import-state"), desk_at(file):
+        pass
+    with closing(sqlite3.connect(file)) as old:
+        names = [name for (name,) in old.execute("SELECT name FROM sqlite_master")]
+    assert names == ["codex_operations", "sqlite_autoindex_codex_operations_1"]
 
 
 def pictured(connection: Connection) -> dict[str, list[object]]:

@@ -20,7 +20,7 @@ def migrate(connection: Connection, at: Moment) -> None:
     """Apply every edition that the book does not have yet, in the caller's transaction: one
     writer at a time, so that two that start together do it one after the other.
 
-    Raises StateBusy when the book was written by a later version of this program.
+    Raises StateBusy when the book was written by a later version of this program, or by 0.2.1.
     """
     present = _present_edition(connection)
     known = _editions()
@@ -38,7 +38,15 @@ def migrate(connection: Connection, at: Moment) -> None:
 
 
 def _present_edition(connection: Connection) -> int:
-    if not inspect(connection).has_table("edition"):
+    tables = inspect(connection)
+    if not tables.has_table("edition"):
+        if tables.has_table("codex_operations"):
+            # Its tables and ours would fit into one file, and nobody could tell what is whose.
+            raise StateBusy(
+                "the state was written by version 0.2.1, which keeps it in another form: name a "
+                "new file in CODEX_MCP_STATE_DB, and have the history of this one brought over by "
+                "`codex-control-plane-mcp-admin import-state`"
+            )
         connection.exec_driver_sql(_EDITION_TABLE)
         return 0
     return max(connection.scalars(select(edition.c.number)), default=0)

@@ -16,6 +16,8 @@ def run(*, as_json: bool) -> int:
         sys.stdout.write(json.dumps(_as_json(chosen), indent=2) + "\n")
     else:
         _show(chosen)
+    if nobodys := settings.unread(os.environ):
+        sys.stderr.write(f"nobody reads {', '.join(nobodys)}: misspelt, or of an older version\n")
     return 0
 
 
