@@ -15,6 +15,7 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "stop"),
         (ADMIN, "init"),
         (ADMIN, "print-config"),
+        (ADMIN, "import-state"),
         (ADMIN, "prune"),
         (ADMIN, "backup"),
         (ADMIN, "open"),

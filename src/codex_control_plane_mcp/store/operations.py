@@ -45,6 +45,7 @@ from codex_control_plane_mcp.model.operation import (
     Adopted,
     Fact,
     GoalProgress,
+    IllegalTransition,
     Intent,
     Operation,
     Plan,
@@ -109,20 +110,7 @@ def insert_operation(
         last_seq=1,
         status_seq=1,
     )
-    writing.connection.execute(
-        _INSERT,
-        {
-            "type": request.type.value,
-            "request": json.dumps(request_to_json(request), ensure_ascii=True),
-            "payload_hash": payload_hash(submission),
-            "prompt_key": prompt_key(submission),
-            "project_id": request.project_id,
-            "cwd": request.cwd,
-            "sandbox": sandbox_of(request).value,
-            "due_at": due_at(submission.priority, writing.now),
-            **_columns(operation),
-        },
-    )
+    _insert(writing, operation, submission)
     _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
     writing.tell(operation_id, Subject.FACT, Subject.QUEUE)
     return operation
@@ -138,6 +126,44 @@ def try_insert(
             return insert_operation(writing, operation_id, submission)
     except IntegrityError:
         return None
+
+
+def insert_past(
+    writing: Writing,
+    past: Operation,
+    submission: Submission,
+    lines: Sequence[tuple[Moment, Entry]],
+) -> None:
+    """Put an operation on record that ended elsewhere, with its journal, as they are."""
+    if not past.is_final:
+        raise IllegalTransition(f"{past.status} is not the past")
+    kept = replace(
+        past,
+        report=past.report and _cleaned_report(past.report),
+        trouble=past.trouble and replace(past.trouble, message=clean(past.trouble.message)),
+    )
+    _insert(writing, kept, submission)
+    for seq, (at, entry) in enumerate(lines, 1):
+        _write_journal(writing, past.id, seq, [_cleaned(entry)], at)
+    writing.tell(past.id, Subject.FACT)
+
+
+def _insert(writing: Writing, operation: Operation, submission: Submission) -> None:
+    request = operation.request
+    writing.connection.execute(
+        _INSERT,
+        {
+            "type": request.type.value,
+            "request": json.dumps(request_to_json(request), ensure_ascii=True),
+            "payload_hash": payload_hash(submission),
+            "prompt_key": prompt_key(submission),
+            "project_id": request.project_id,
+            "cwd": request.cwd,
+            "sandbox": sandbox_of(request).value,
+            "due_at": due_at(submission.priority, operation.created_at),
+            **_columns(operation),
+        },
+    )
 
 
 # --- Moving ------------------------------------------------------------------------------------
@@ -220,7 +246,11 @@ def must_own(writing: Writing, generation: Generation) -> None:
 
 
 def _write_journal(
-    writing: Writing, operation_id: OperationId, first_seq: int, entries: Sequence[Entry]
+    writing: Writing,
+    operation_id: OperationId,
+    first_seq: int,
+    entries: Sequence[Entry],
+    at: Moment | None = None,
 ) -> None:
     if entries:
         writing.connection.execute(
@@ -229,7 +259,7 @@ def _write_journal(
                 {
                     "operation_id": operation_id,
                     "seq": seq,
-                    "at": writing.now,
+                    "at": writing.now if at is None else at,
                     "category": entry.category.value,
                     "text": entry.text,
                     "item_id": entry.item_id,

@@ -240,6 +240,34 @@ def prune(
     raise typer.Exit(run(state_db, Asked(older_than, keep_size, dry_run), as_json=as_json))
 
 
+@app.command("import-state")
+def import_state(
+    former: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The state of version 0.2.1; only read.")
+    ],
+    with_unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--with-unfinished",
+            help="Also tasks that had not ended; nothing of 0.2.1 may run any more.",
+        ),
+    ] = False,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the history of version 0.2.1 into the state: tasks, reports, workflows, hooks.
+
+    Ids and client_request_ids stay what they were. To run it again brings only what is new. A
+    task that had not ended comes with --with-unfinished, as one of which nobody knows how it
+    ended: it is not run again.
+
+    Exit codes: 0 done, 2 the command or a setting is wrong, or the state cannot be written.
+    """
+    from codex_control_plane_mcp.doors.cli.import_state import run
+
+    raise typer.Exit(run(state_db, former, with_unfinished=with_unfinished, as_json=as_json))
+
+
 @app.command()
 def backup(
     path: Annotated[
