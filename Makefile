@@ -14,6 +14,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly conformance check bench format clean
+.PHONY: help demo test nightly check bench docs format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -40,6 +41,9 @@ check: $(READY) ## format, lint, types, and the floors of the house
 
 bench: $(READY) ## measure on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## write the documents that are drawn from the code
+	$(BIN)/python -m scripts.make_docs
 
 format: $(READY) ## format the code and mend what can be mended
 	$(BIN)/ruff format .
