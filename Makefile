@@ -15,10 +15,11 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly conformance check bench format clean
 .PHONY: help demo test nightly check bench docs format clean
+.PHONY: help demo test nightly check bench docs dist test-packaging test-clients format clean
 
 help: ## show this help
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
 
 demo: $(READY) ## see one task there and back on real Codex, without an account
 	$(BIN)/codex-control-plane-mcp-admin demo $(ARGS)
@@ -41,6 +42,16 @@ check: $(READY) ## format, lint, types, and the floors of the house
 
 bench: $(READY) ## measure on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+dist: $(READY) ## build the wheel, the sdist and the bundle
+	rm -rf dist
+	$(BIN)/python -m scripts.build
+
+test-packaging: dist ## install what was built with pipx and uv, and try it
+	$(BIN)/python -m pytest -m packaging $(ARGS)
+
+test-clients: $(READY) ## tell the real clients of the server (installs them from npm and PyPI)
+	$(BIN)/python -m pytest -m clients $(ARGS)
 
 docs: $(READY) ## write the documents that are drawn from the code
 	$(BIN)/python -m scripts.make_docs

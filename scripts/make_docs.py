@@ -1,6 +1,6 @@
 """Writes the documents that are drawn from the code; a test says when they are out of date.
 
-    make docs
+make docs
 """
 
 import inspect
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from codex_control_plane_mcp import errors
+from codex_control_plane_mcp.doors.mcp.tool import Tool
 from codex_control_plane_mcp.doors.mcp.tools import CONTRACT_VERSION, TOOLS, offered
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.model.operation import FINAL, TRANSITIONS, Status
@@ -58,7 +59,7 @@ def _api_contract() -> Iterator[str]:
     yield "Every tool declares an `outputSchema`, and returns `structuredContent` and the same as"
     yield "compact JSON text, 10,000 characters at most.\n"
     yield '```json\n{"ok": true}\n```\n'
-    yield "An error has `isError: true`, also for an unknown tool; `message` says what to do next:\n"
+    yield "An error has `isError: true`, also for an unknown tool; `message` says what to do:\n"
     yield '```json\n{"ok": false, "error": {"code": "CODEX_BUSY", "message": "…", "details": {},'
     yield ' "retryable": true}}\n```\n'
     yield "| code | the same call may succeed later |\n|---|---|"
@@ -74,18 +75,17 @@ def _api_contract() -> Iterator[str]:
         yield f"{_SETS[toolset]}\n"
         for tool in TOOLS:
             if tool.toolset == toolset:
-                yield from _tool(definitions[tool.name], stable=tool.stable)
+                yield from _tool(tool, definitions[tool.name])
 
 
-def _tool(definition: Json, *, stable: bool) -> Iterator[str]:
-    yield f"### `{definition['name']}`\n"
-    yield f"{definition['description']}\n"
-    hints = definition["annotations"]
+def _tool(tool: Tool[Any], definition: Json) -> Iterator[str]:
+    yield f"### `{tool.name}`\n"
+    yield f"{tool.description}\n"
     traits = [
-        "stable" if stable else "for older clients",
-        "reads only" if hints["readOnlyHint"] else "writes",
-        *(["may destroy"] if hints.get("destructiveHint") else []),
-        *(["may be called again"] if hints.get("idempotentHint") else []),
+        "stable" if tool.stable else "for older clients",
+        "reads only" if tool.hints.read_only else "writes",
+        *(["may destroy"] if tool.hints.destructive else []),
+        *(["may be called again"] if tool.hints.idempotent else []),
     ]
     yield f"*{', '.join(traits)}*\n"
     arguments = definition["inputSchema"]
