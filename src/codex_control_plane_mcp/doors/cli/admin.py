@@ -137,7 +137,11 @@ def init(
     state_db: StateDb = None,
     client: Annotated[
         list[Name] | None,
-        typer.Option("--client", help="Print what this client reads; may be given several times."),
+        typer.Option(
+            "--client",
+            metavar="NAME",
+            help=f"Print what this client reads: {', '.join(Name)}. May be given several times.",
+        ),
     ] = None,
     write: Annotated[
         bool,
