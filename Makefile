@@ -48,10 +48,10 @@ dist: $(READY) ## build the wheel, the sdist and the bundle
 	$(BIN)/python -m scripts.build
 
 test-packaging: dist ## install what was built with pipx and uv, and try it
-	$(BIN)/python -m pytest -m packaging $(ARGS)
+	$(BIN)/python -m pytest -m packaging -o faulthandler_timeout=900 $(ARGS)
 
 test-clients: $(READY) ## tell the real clients of the server (installs them from npm and PyPI)
-	$(BIN)/python -m pytest -m clients $(ARGS)
+	$(BIN)/python -m pytest -m clients -o faulthandler_timeout=900 $(ARGS)
 
 docs: $(READY) ## write the documents that are drawn from the code
 	$(BIN)/python -m scripts.make_docs

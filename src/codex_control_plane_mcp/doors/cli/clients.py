@@ -79,11 +79,13 @@ class ByCommand:
         program = shutil.which(self.program)
         if program is None:
             raise NotAdded(f"there is no `{self.program}` on the path")
-        if self.remove:
-            _run([program, *self.remove])
+        removed = _run([program, *self.remove]) if self.remove else None
         done = _run([program, *self.add(entry)])
         if done.returncode != 0 or self.proof not in done.stdout:
-            raise NotAdded(_last_words(done) or f"exit code {done.returncode}")
+            why = _last_words(done) or f"exit code {done.returncode}"
+            if removed is not None and removed.returncode != 0:
+                why += f" (and before, when asked to remove it: {_last_words(removed)})"
+            raise NotAdded(why)
         return f"added by `{self.program} {' '.join(self.add(entry)[:2])}`"
 
 
@@ -230,6 +232,8 @@ CLIENTS: Final[Mapping[Name, Client]] = {
         add=lambda entry: [
             *("mcp", "add", SERVER_NAME, "--command", entry.command),
             *(part for one in entry.assignments for part in ("--env", one)),
+            # Of itself it gives a server 5 seconds, and a worker may have to start first.
+            *("--connect-timeout", "60"),
         ],
         remove=("mcp", "unset", SERVER_NAME),
     ),
