@@ -13,9 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly conformance check bench format clean
-.PHONY: help demo test nightly check bench docs format clean
-.PHONY: help demo test nightly check bench docs dist test-packaging test-clients format clean
+.PHONY: help demo test nightly conformance check bench docs dist test-packaging test-clients format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
