@@ -25,6 +25,7 @@ _SETS: Final[Mapping[ToolSet, str]] = {
     "core": "What an agent needs to have work done.",
     "read": "Looks, and changes nothing.",
     "lifecycle": "Threads as a whole, and plans that appeared otherwise.",
+    "diagnose": "What is wrong, and mending it.",
     "compat": "The older names; durable operations underneath.",
     "dropin": "The tools of Codex's own former `codex mcp-server`; off by default.",
 }

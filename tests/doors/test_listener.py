@@ -165,7 +165,11 @@ async def test_who_wants_the_page_is_given_a_link_or_a_reason_and_no_session(
     ]
 
 
-@pytest.mark.parametrize("greeting", [b"{}\n", b"nonsense\n", pipe_greeting("wrong")])
+@pytest.mark.parametrize(
+    "greeting",
+    [b"{}\n", b"nonsense\n", pipe_greeting("wrong")],
+    ids=["empty", "nonsense", "wrong token"],
+)
 async def test_a_stranger_is_refused_with_a_word(
     at: Reception, tmp_path: Path, greeting: bytes
 ) -> None:

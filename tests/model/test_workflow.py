@@ -39,7 +39,7 @@ from codex_control_plane_mcp.model.workflow import (
 from tests.model.lives import NOON, SAFE, at
 
 PLAN = Plan("item-1", "1. Mend the roof.")
-AT_WORK = {Status.QUEUED, Status.STARTING_THREAD, Status.STARTING_TURN, Status.RUNNING}
+AT_WORK = (Status.QUEUED, Status.STARTING_THREAD, Status.STARTING_TURN, Status.RUNNING)
 
 
 def planned(status: Status, plan: Plan | None = None, number: int = 1) -> Operation:

@@ -93,8 +93,8 @@ def test_a_pipe_with_the_right_token_is_welcome() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (rendezvous.pipe_greeting(None), "token"),
-        (rendezvous.pipe_greeting("guess"), "token"),
+        pytest.param(rendezvous.pipe_greeting(None), "token", id="no token"),
+        pytest.param(rendezvous.pipe_greeting("guess"), "token", id="another token"),
         (b'{"pipe":1,"token":"\\ud800","version":"1","pid":1}', "token"),
         (b"GET / HTTP/1.1\r", "not a JSON object"),
         (b'{"pipe":2,"token":"secret","version":"9","pid":1}', "greeting 1"),

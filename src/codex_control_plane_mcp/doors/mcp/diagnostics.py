@@ -104,7 +104,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         READS,
         _analyze,
         toolset="diagnose",
-        depth=2,
         repeatable=True,
     ),
     Tool(

@@ -88,7 +88,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         Hints(idempotent=True),
         _preflight,
         toolset="read",
-        depth=2,
         repeatable=True,
     ),
 )

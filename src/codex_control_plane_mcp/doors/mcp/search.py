@@ -44,7 +44,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         READS,
         _search,
         toolset="read",
-        depth=2,
         repeatable=True,
         stable=False,
     ),

@@ -255,7 +255,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         READS,
         _projects,
         toolset="read",
-        depth=2,
         repeatable=True,
         stable=False,
     ),
