@@ -15,7 +15,7 @@ from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.guidance import guide
 from codex_control_plane_mcp.doors.mcp.tool import Shown
 from codex_control_plane_mcp.doors.mcp.tools import is_read_only, offered
-from codex_control_plane_mcp.doors.presentable import presentable
+from codex_control_plane_mcp.doors.presentable import presentable, presentable_text
 from codex_control_plane_mcp.doors.shape import as_json
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
 
@@ -68,6 +68,7 @@ def _log(name: str, by: str, result: Json, seconds: float) -> None:
     error = result.get("error")
     if error is None and is_read_only(name):
         return
+    name = presentable_text(name)  # it may be anything that a client says
     told = {"tool": name, "by": by, "elapsedMs": round(seconds * 1000)}
     source = result if error is None else error["details"]
     for id_ in ("operationId", "existingOperationId", "workflowId", "repairRunId", "field"):
