@@ -72,6 +72,8 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
             "workers",
             "hook_history",
             "repairs",
+            "host_projects",
+            "hosts",
         ):
             sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
     return url

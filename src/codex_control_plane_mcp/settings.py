@@ -7,11 +7,15 @@ here; a value that cannot be meant is refused by its name.
 import json
 import math
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from codex_control_plane_mcp import paths
 from codex_control_plane_mcp.errors import InvalidArgument
@@ -21,8 +25,24 @@ SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 ApprovalPolicyName = Literal["untrusted", "on-request", "never"]
 AppServerMode = Literal["auto", "private", "shared", "stdio"]
 WebMode = Literal["on", "read-only", "off"]
+#: Holds a password, so it is given to nobody else.
+DATABASE_VARIABLE = "CODEX_MCP_DATABASE_URL"
+#: A host's name is as long at most.
+MAX_HOST_CHARS = 63
 #: What tools can be offered by.
 ToolSet = Literal["core", "read", "lifecycle", "diagnose", "compat", "dropin"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrl:
+    """The URL of a PostgreSQL database. It is shown without what may be secret in it."""
+
+    secret: str = field(repr=False)
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.secret)
+        user, at, where = parts.netloc.rpartition("@")
+        return f"postgresql://{user.partition(':')[0]}{at}{where}{parts.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +50,12 @@ class Settings:
     """Every path is absolute; the roots have their symbolic links resolved."""
 
     state_db: Path
+    #: The book of a fleet, instead of the file; what is this machine's own stays beside that.
+    database_url: "DatabaseUrl | None" = None
+    #: By what name the fleet knows this host; it needs one for each Codex home.
+    host: str = field(default_factory=lambda: _machine_name())
+    #: How many turns this host may have at once; the other limits are those of the fleet.
+    host_capacity: int = 4
     codex_home: Path
     #: Every folder directly below is a project.
     projects_root: Path | None = None
@@ -79,6 +105,16 @@ class Settings:
     web_port: int = 0
     #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def book(self) -> Path | str:
+        """Where the book is: the path of a file, or a PostgreSQL URL with its password."""
+        return self.state_db if self.database_url is None else self.database_url.secret
+
+    @property
+    def home_mark(self) -> Path:
+        """Where the mark is kept that tells this host from others of its name."""
+        return self.state_db.with_name(f"{self.state_db.name}.host")
 
     @property
     def app_server_folder(self) -> Path:
@@ -238,6 +274,29 @@ def _absolute_path(value: object) -> Path:
     return path
 
 
+def _database_url(value: object) -> DatabaseUrl:
+    # What was given is not repeated: it may hold a password.
+    url = _text(value)
+    with suppress(ValueError):
+        if url.startswith(("postgresql://", "postgres://")) and str(DatabaseUrl(url)).isprintable():
+            return DatabaseUrl(url)
+    raise ValueError("must be a URL: postgresql://user@host:5432/database")
+
+
+def _machine_name() -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-.")
+    return name[:MAX_HOST_CHARS] or "host"
+
+
+def _host(value: object) -> str:
+    name = _text(value)
+    if len(name) > MAX_HOST_CHARS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            f"must be a name of letters, digits, dots and dashes, {MAX_HOST_CHARS} at most"
+        )
+    return name
+
+
 def _switch(value: object) -> bool:
     match value:
         case bool():
@@ -340,6 +399,9 @@ def _number(value: object) -> float:
 #: field → (environment variable, how its value is read)
 _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "state_db": (paths.STATE_DB_VARIABLE, _real_path),
+    "database_url": (DATABASE_VARIABLE, _database_url),
+    "host": ("CODEX_MCP_HOST", _host),
+    "host_capacity": ("CODEX_MCP_HOST_CAPACITY", _count),
     "codex_home": ("CODEX_HOME", _path),
     "projects_root": ("CODEX_PROJECTS_ROOT", _real_path),
     "allowed_roots": ("CODEX_ALLOWED_ROOTS", _roots),

@@ -1,7 +1,7 @@
 """Repairs on record: wished, concluded once, and counted, over both databases."""
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import OperationId, RepairId, new_repair_id
+from codex_control_plane_mcp.model.ids import HERE, OperationId, RepairId, new_repair_id
 from codex_control_plane_mcp.model.repair import (
     MOST_RUNS,
     WITHIN_SECONDS,
@@ -49,7 +49,7 @@ def concluded(desk: Desk, run: RepairRun, outcome: Outcome, result: str = "so it
 def test_a_wish_is_found_as_it_was_made(desk: Desk) -> None:
     run = wished(desk)
 
-    assert desk.read(repairs.open_runs) == [run]
+    assert desk.read(lambda reading: repairs.open_runs(reading, HERE)) == [run]
     assert desk.read(lambda reading: repairs.get(reading, run.id)) == run
     assert desk.read(lambda reading: repairs.get(reading, RepairId("rp_x"))) is None
 
@@ -64,7 +64,7 @@ def test_what_came_of_it_is_said_once(desk: Desk) -> None:
         "with [redacted]",
     )
     assert concluded(desk, run, Outcome.FAILED) == done, "the first end stays"
-    assert desk.read(repairs.open_runs) == []
+    assert desk.read(lambda reading: repairs.open_runs(reading, HERE)) == []
     assert desk.read(lambda reading: repairs.newest(reading, 5)) == [done]
 
 

@@ -256,7 +256,7 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: wishes.newest_answer(c, InteractionId("ia")),
         "wishes_by_interaction (interaction_id=?)",
     ),
-    "the owner": (workers.latest, "INDEX sqlite_autoindex_workers_"),
+    "the owner": (workers.latest, "INDEX workers_by_host"),
 }
 
 

@@ -33,9 +33,9 @@ from codex_control_plane_mcp.model.request import (
     TaskRequest,
     TurnOptions,
 )
-from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.model.schedule import Limits, Reach
 from codex_control_plane_mcp.store import interactions, journal, operations, wishes, workers
-from codex_control_plane_mcp.store.book import Book
+from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.line import Connect
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
@@ -85,6 +85,9 @@ class House:
     #: How long a test waits for what must come. Virtual seconds are free, real ones are not.
     patience_seconds: float = 3600
     worktrees: Path = Path("/worktrees")
+    #: What this host of a fleet can run, and whether it may start anything now.
+    reach: Callable[[Reading], Reach] | None = None
+    may_start: Callable[[], bool] = lambda: True
     workers: list[Worker] = field(default_factory=list)
 
     async def hire(
@@ -92,9 +95,13 @@ class House:
     ) -> Worker:
         """A new worker takes over, beside those that were not killed."""
         generation = await self.book.write(
-            lambda writing: workers.enter(writing, f"worker-{len(self.workers)}", 1, "test")
+            lambda writing: workers.enter(
+                writing, f"{self.book.host}-{len(self.workers)}", 1, "test"
+            )
         )
-        rules = Rules(limits or Limits(), self.worktrees, approval_seconds)
+        rules = Rules(
+            limits or Limits(), self.worktrees, approval_seconds, self.reach, self.may_start
+        )
         workshop = Workshop(self.book, self.connect, generation, rules, self.is_gone)
         worker = Worker(generation, workshop)
         self.workers.append(worker)

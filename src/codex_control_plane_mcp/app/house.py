@@ -1,19 +1,20 @@
 """The exit stack: what the worker and the embedded mode both open, in order.
 
-settings → book → generation → Codex → workshop → desk. Closing is reading backwards.
+settings → book → fleet → generation → Codex → workshop → desk. Closing is reading backwards.
 """
 
 import logging
 import math
 import os
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
 import anyio
 
 from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp.app.fleet import Territory, host_of, in_fleet
 from codex_control_plane_mcp.app.heart import beating
 from codex_control_plane_mcp.app.runtime import Runtime
 from codex_control_plane_mcp.clock import SystemClock
@@ -23,9 +24,10 @@ from codex_control_plane_mcp.desk.desk import Desk, limits_of
 from codex_control_plane_mcp.desk.summary import configured
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation
-from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.settings import DATABASE_VARIABLE, Settings
 from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
+from codex_control_plane_mcp.store.presence import Presence
 from codex_control_plane_mcp.work.hook_history import HookHistory
 from codex_control_plane_mcp.work.mends import Means
 from codex_control_plane_mcp.work.repairs import Repairs
@@ -67,17 +69,23 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         folder=settings.app_server_folder,
         mode=settings.app_server,
         binary=str(settings.codex_binary) if settings.codex_binary else None,
+        environ=without_secrets(os.environ),
     )
-    with opened(settings.state_db, clock=clock) as book:
+    territory = Territory(settings)
+    async with AsyncExitStack() as stack:
+        book = stack.enter_context(opened(settings.book, clock=clock, host=host_of(settings)))
+        fleet = await stack.enter_async_context(
+            in_fleet(settings, book, territory, lambda: supervisor.status().version)
+        )
         generation = await book.write(
             lambda writing: workers.enter(writing, uuid.uuid4().hex, os.getpid(), __version__)
         )
-        logger.info("generation %d owns %s", generation, settings.state_db)
+        logger.info("generation %d owns %s", generation, settings.database_url or settings.state_db)
         workshop = Workshop(
             book,
             supervisor.connect,
             generation,
-            _rules(settings),
+            _rules(settings, territory, fleet),
             lambda id_: not may_be_alive(id_),
         )
         workshop.line.connect_to = supervisor.connect_to
@@ -120,10 +128,18 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await _leave(book, generation, workshop, supervisor)
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What Codex and its commands may know of our environment."""
+    return {name: value for name, value in environ.items() if name != DATABASE_VARIABLE}
+
+
+def _rules(settings: Settings, territory: Territory, fleet: Presence | None) -> Rules:
+    rules = Rules(
         limits_of(settings), settings.worktrees_folder, settings.approval_response_timeout_seconds
     )
+    if fleet is None:
+        return rules
+    return replace(rules, reach=territory.reach, may_start=lambda: fleet.is_valid)
 
 
 async def see_off(book: Book, workshop: Workshop, supervisor: Supervisor) -> None:
@@ -154,6 +170,7 @@ async def _leave(
 ) -> None:
     with anyio.move_on_after(DRAIN_SECONDS, shield=True):
         await book.write(lambda writing: workers.leave(writing, generation))
-        if not await book.read(queue.active_jobs):
+        active = await book.read(queue.active_jobs)
+        if not any(job.host == book.host for job in active):
             await supervisor.drain(DRAIN_SECONDS)
     logger.info("generation %d has left", generation)

@@ -39,7 +39,7 @@ def run(chosen: Settings, ready: Callable[[], None]) -> None:
     try:
         anyio.run(_serve, chosen, ready)
     except* Fenced:
-        logger.warning("another worker owns %s now; leaving it alone", chosen.state_db)
+        logger.warning("another worker has what is on this host now; leaving it alone")
 
 
 async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:
@@ -129,6 +129,9 @@ async def _told_to_leave(scope: anyio.CancelScope) -> None:
 
 async def _nobody_needs_us(is_needed: Callable[[], bool], chosen: Settings) -> None:
     """Return once nobody has needed us for the idle time."""
+    if chosen.database_url is not None:
+        # Others of the fleet may need us without being connected here.
+        await anyio.sleep_forever()
     patience = chosen.idle_exit_seconds
     needed_at = anyio.current_time()
     while anyio.current_time() - needed_at < patience:

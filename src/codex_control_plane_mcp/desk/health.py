@@ -11,7 +11,7 @@ from codex_control_plane_mcp.desk.views_chats import AppServerStatus
 from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
 from codex_control_plane_mcp.desk.workflows.standing import present
 from codex_control_plane_mcp.errors import ThreadNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
+from codex_control_plane_mcp.model.ids import HostId, OperationId, ThreadId, WorkflowId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
@@ -52,7 +52,7 @@ async def look_around(
 ) -> views.HealthView:
     """Raises OperationNotFound, ThreadNotFound or WorkflowNotFound for a scope that does not
     exist."""
-    books = await book.read(lambda reading: _look(reading, scope))
+    books = await book.read(lambda reading: _look(reading, scope, book.host))
     app_server, codex = runtime.app_server(), runtime.codex()
     problems = _problems(settings, app_server, codex, around.disk)
     return views.HealthView(
@@ -97,13 +97,13 @@ def app_server_status(settings: Settings, runtime: RuntimeView) -> AppServerStat
     )
 
 
-def _look(reading: Reading, scope: Scope) -> _Books:
+def _look(reading: Reading, scope: Scope, host: HostId) -> _Books:
     operation = _scoped(reading, scope)
     return _Books(
         queued=queue.queued_count(reading),
         active=len(queue.active_jobs(reading)),
         pending_interactions=interactions.open_count(reading),
-        worker=workers.latest(reading),
+        worker=workers.latest(reading, host),
         troubles=operations.recent_troubles(reading, scope.max_recent_errors),
         operation=None if operation is None else lines(reading, [operation])[0],
     )
@@ -171,6 +171,8 @@ def _worker(worker: Worker) -> views.WorkerHealth:
 
 
 def _state_database(settings: Settings) -> views.StateDatabase:
+    if settings.database_url is not None:
+        return views.StateDatabase(str(settings.database_url), None)
     try:
         size = settings.state_db.stat().st_size
     except OSError:

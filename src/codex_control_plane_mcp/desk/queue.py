@@ -13,7 +13,7 @@ from codex_control_plane_mcp.desk.views_queue import (
     WorkerLine,
     WorkersView,
 )
-from codex_control_plane_mcp.model.ids import Generation
+from codex_control_plane_mcp.model.ids import Generation, HostId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits, slots
 from codex_control_plane_mcp.store import operations, queue, workers
@@ -99,10 +99,11 @@ def worker_status(reading: Reading, wanted: WorkerLook) -> WorkersView:
     active = [job.id for job in queue.active_jobs(reading)]
     for operation in operations.many(reading, active):
         driving[operation.generation].append(operation.id)
-    latest = workers.latest(reading)
     found: list[WorkerLine] = []
+    seen: set[HostId] = set()
     for worker in workers.newest_first(reading):
-        status = _status(worker, latest)
+        status = _status(worker, is_latest=worker.host not in seen)
+        seen.add(worker.host)
         if wanted.status in (None, status):
             found.append(_line(worker, status, tuple(driving[worker.generation])))
         if len(found) == wanted.limit:
@@ -110,10 +111,10 @@ def worker_status(reading: Reading, wanted: WorkerLook) -> WorkersView:
     return WorkersView(tuple(found))
 
 
-def _status(worker: Worker, latest: Worker | None) -> WorkerStatus:
+def _status(worker: Worker, *, is_latest: bool) -> WorkerStatus:
     if worker.left_at is not None:
         return "left"
-    return "present" if worker == latest else "replaced"
+    return "present" if is_latest else "replaced"
 
 
 def _line(worker: Worker, status: WorkerStatus, driving: tuple[str, ...]) -> WorkerLine:
@@ -127,4 +128,5 @@ def _line(worker: Worker, status: WorkerStatus, driving: tuple[str, ...]) -> Wor
         heartbeat_at=worker.heartbeat_at,
         left_at=worker.left_at,
         driving=driving,
+        host=worker.host or None,
     )

@@ -113,7 +113,7 @@ class Search:
         #: Whether the book and the index have been held against each other: from then on, what
         #: the bell says is enough.
         self._is_compared = False
-        book.bell.tell(self._hear)
+        book.bell.tell(self._hear, self._missed)
 
     async def keep_up(self) -> None:
         """Keep the index near the book until cancelled."""
@@ -183,6 +183,9 @@ class Search:
         return projects.project_at(self._settings, Path(os.path.realpath(cwd))).id
 
     # --- Catching up ------------------------------------------------------------------------------
+
+    def _missed(self) -> None:
+        self._is_compared = False
 
     def _hear(self, news: News) -> None:
         if self._is_compared:

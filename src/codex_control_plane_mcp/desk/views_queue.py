@@ -74,6 +74,8 @@ class WorkerLine:
     left_at: Moment | None
     #: The operations it has in hand.
     driving: tuple[str, ...]
+    #: The host of a fleet that it works for.
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ TurnId = NewType("TurnId", str)
 AppServerId = NewType("AppServerId", str)
 #: The how-manieth owner of the book. Every write of a worker carries its own.
 Generation = NewType("Generation", int)
+#: A machine, or a part of one, that has a Codex home of its own. Threads live there.
+HostId = NewType("HostId", str)
+#: The only host of a book that is a file.
+HERE = HostId("")
 #: Nobody has claimed it.
 NOBODY = Generation(0)
 

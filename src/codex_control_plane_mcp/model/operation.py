@@ -15,9 +15,11 @@ from typing import Final, TypeAlias
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import (
+    HERE,
     NOBODY,
     AppServerId,
     Generation,
+    HostId,
     OperationId,
     ThreadId,
     TurnId,
@@ -192,6 +194,8 @@ class Operation:
     status_seq: int = 0
     #: Who may write to it; 0 while nobody has claimed it.
     generation: Generation = NOBODY
+    #: Where it runs, or must: its thread lives there. None while any host may take it.
+    host: HostId | None = None
 
     @property
     def is_final(self) -> bool:
@@ -211,6 +215,7 @@ class Claimed:
     """A worker took it from the queue."""
 
     generation: Generation
+    host: HostId = HERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,8 +394,8 @@ def apply(operation: Operation, fact: Fact, at: Moment) -> Operation:
 
 def _with_fields(operation: Operation, fact: Fact, at: Moment) -> Operation:
     match fact:
-        case Claimed(generation):
-            return replace(operation, generation=generation, started_at=at)
+        case Claimed(generation, host):
+            return replace(operation, generation=generation, host=host, started_at=at)
         case Adopted(generation):
             return replace(operation, generation=generation)
         case WorktreeMade(worktree):
@@ -425,8 +430,8 @@ def next_intent(operation: Operation, last_turn_id: TurnId | None) -> Intent:
 def sentence(fact: Fact) -> str:
     """`fact` as a line of the journal."""
     match fact:
-        case Claimed():
-            return "Taken from the queue."
+        case Claimed(_, host):
+            return f"Taken from the queue by host {host}." if host else "Taken from the queue."
         case Adopted(generation):
             return f"Taken over by worker generation {generation}."
         case WorktreeMade(worktree):

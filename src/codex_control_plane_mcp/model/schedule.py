@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from codex_control_plane_mcp.clock import Moment, later, seconds_between
-from codex_control_plane_mcp.model.ids import OperationId, ProjectId, ThreadId
+from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId, ThreadId
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import Priority
 
@@ -79,11 +79,28 @@ class Job:
     line_moved_at: Moment = NEVER
     #: Whether it has a turn of its own. Steering belongs to a turn that has its slots already.
     takes_turn: bool = True
+    #: Where it runs, or must; None while any host may take it.
+    host: HostId | None = None
 
     @property
     def first_since(self) -> Moment:
         """Of the head of a line: since when it is, and is due."""
         return max(self.due_at, self.line_moved_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one host of a fleet can run: what must run there, and what may run anywhere in the
+    projects that it has."""
+
+    host: HostId
+    projects: frozenset[str]
+    #: How many turns it may have at once.
+    capacity: int
+
+    def room(self, active: Iterable[Job]) -> int:
+        """How many more turns it may have beside those that are active anywhere."""
+        return self.capacity - sum(job.takes_turn and job.host == self.host for job in active)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +143,11 @@ class Decision:
         return self._before.obstacle(job) or self._after.obstacle(job)
 
 
-def decide(heads: Heads, active: Sequence[Job], limits: Limits, now: Moment) -> Decision:
-    """Choose the jobs to start, one after the other, until there is no slot or nobody to take it.
+def decide(
+    heads: Heads, active: Sequence[Job], limits: Limits, now: Moment, most: float = math.inf
+) -> Decision:
+    """Choose the jobs to start, `most` of them, one after the other, until there is no slot or
+    nobody to take it.
 
     However many wait, the queue is asked for the heads of its lines only, once and once more for
     each that starts.
@@ -135,13 +155,13 @@ def decide(heads: Heads, active: Sequence[Job], limits: Limits, now: Moment) -> 
     before = _Taken(limits, active)
     taken = _Taken(limits, active)
     start: list[OperationId] = []
-    for job in () if taken.is_full else _impatient(heads, taken, now):
+    for job in () if taken.is_full or most < 1 else _impatient(heads, taken, now):
         if taken.obstacle(job) is not None:
             taken.keep_for(job)
-        else:
+        elif len(start) < most:
             start.append(job.id)
             taken.start(job, now)
-    while not taken.is_full and (offered := list(heads(taken.passed()))):
+    while len(start) < most and not taken.is_full and (offered := list(heads(taken.passed()))):
         job = min(offered, key=lambda job: taken.turn(job, now))
         if taken.obstacle(job) is None:
             start.append(job.id)

@@ -30,14 +30,14 @@ News: TypeAlias = frozenset[tuple[Subject, OperationId | RepairId]]
 class Bell:
     """Everybody who listens hears which operations changed; nobody polls.
 
-    One process, one event loop: the worker is the only process that writes. The changes of another
-    process are not heard here.
+    One process, one event loop. What other processes change is heard where `store.fleet` rings.
     """
 
     def __init__(self) -> None:
         #: In the order they came, so that a history can be told twice in the same way.
         self._listeners: dict[Listener, None] = {}
         self._told: list[Callable[[News], None]] = []
+        self._missed: list[Callable[[], None]] = []
 
     def ring(self, news: News) -> None:
         for hear in self._told:
@@ -45,9 +45,22 @@ class Bell:
         for listener in list(self._listeners):
             listener.hear(news)
 
-    def tell(self, hear: Callable[[News], None]) -> None:
-        """Tell all news from now on, for as long as there is this bell; `hear` takes no time."""
+    def look(self) -> None:
+        """Have everybody who waits look once more; it may be for nothing."""
+        for listener in list(self._listeners):
+            listener.wake()
+
+    def missed(self) -> None:
+        """Something may have changed that was not heard."""
+        for doubt in self._missed:
+            doubt()
+        self.look()
+
+    def tell(self, hear: Callable[[News], None], missed: Callable[[], None]) -> None:
+        """Tell all news from now on, for as long as there is this bell, and when some may have been
+        missed; neither takes time."""
         self._told.append(hear)
+        self._missed.append(missed)
 
     @contextmanager
     def listening(
@@ -94,9 +107,12 @@ class Listener:
     def hear(self, news: News) -> None:
         """What the bell tells every listener after a commit."""
         if any(self._is_for_us(*one) for one in news):
-            self._event.set()
-            if self._on_ring is not None:
-                self._on_ring()
+            self.wake()
+
+    def wake(self) -> None:
+        self._event.set()
+        if self._on_ring is not None:
+            self._on_ring()
 
     async def wait(self) -> None:
         """Return at the next change, or at once if there was one since the last call."""

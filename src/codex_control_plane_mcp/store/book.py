@@ -13,7 +13,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
 from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
-from codex_control_plane_mcp.model.ids import OperationId, RepairId
+from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, RepairId
 from codex_control_plane_mcp.store.bell import Bell, News, Subject
 from codex_control_plane_mcp.store.engine import (
     LOCK_WAIT_SECONDS,
@@ -36,6 +36,8 @@ class Writing:
 
     connection: Connection
     now: Moment
+    #: Where the writer is.
+    host: HostId = HERE
     news: set[tuple[Subject, OperationId | RepairId]] = field(default_factory=set)
 
     def tell(self, operation_id: OperationId | RepairId, *subjects: Subject) -> None:
@@ -50,9 +52,18 @@ class Book:
     """
 
     def __init__(
-        self, writer: Engine, reader: Engine, *, clock: Clock | None = None, threads: bool = True
+        self,
+        writer: Engine,
+        reader: Engine,
+        *,
+        clock: Clock | None = None,
+        threads: bool = True,
+        host: HostId = HERE,
     ) -> None:
+        self.host = host
         self.bell = Bell()
+        #: Tells other processes, within the transaction, what it changes.
+        self.herald: Callable[[Connection, News], None] | None = None
         self._writer = writer
         self._reader = reader
         self._clock = clock or SystemClock()
@@ -80,9 +91,12 @@ class Book:
     def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
         """`write` for a caller without an event loop; the bell is left to the caller."""
         with self._lock, self._writer.begin() as connection:
-            writing = Writing(connection, self._clock.now())
+            writing = Writing(connection, self._clock.now(), self.host)
             result = work(writing)
-        return result, frozenset(writing.news)
+            news = frozenset(writing.news)
+            if news and self.herald is not None:
+                self.herald(connection, news)
+        return result, news
 
     def now(self) -> Moment:
         """What time it is for those who write in it."""
@@ -114,6 +128,7 @@ def opened(
     threads: bool = True,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
     make: Callable[[Engine, Engine], Book] | None = None,
+    host: HostId = HERE,
 ) -> Iterator[Book]:
     """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
     present edition first. `make` makes it of its engines, if not the usual way."""
@@ -121,7 +136,7 @@ def opened(
         engines = open_postgres(where, lock_wait_seconds)
     else:
         engines = open_sqlite(where, lock_wait_seconds)
-    book = make(*engines) if make else Book(*engines, clock=clock, threads=threads)
+    book = make(*engines) if make else Book(*engines, clock=clock, threads=threads, host=host)
     try:
         book.write_now(lambda writing: migrate(writing.connection, writing.now))
         yield book

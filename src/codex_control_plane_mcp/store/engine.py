@@ -4,14 +4,19 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, StaticPool
 
-from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
+from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, StateBusy
+
+if TYPE_CHECKING:
+    import psycopg
 
 #: How long a writer waits for another process to let go of the book before it gives up.
 LOCK_WAIT_SECONDS = 8.0
@@ -52,14 +57,19 @@ def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
 
 
 def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
-    """The same for `postgresql+psycopg://…`; both may hold several connections.
+    """The same for `postgresql://…`; both may hold several connections.
 
     Here too one writes at a time, of all processes on all machines: what a transaction has read is
     so until it ends. One that falls asleep in a transaction loses it before the others give up.
     """
-    writer = create_engine(url, pool_size=2, max_overflow=2, pool_pre_ping=True)
+    # Handed to libpq to the letter, so that all that it knows may stand there.
+    dial = partial(connect_postgres, url)
+    writer = create_engine(
+        "postgresql+psycopg://", creator=dial, pool_size=2, max_overflow=2, pool_pre_ping=True
+    )
     reader = create_engine(
-        url,
+        "postgresql+psycopg://",
+        creator=dial,
         pool_size=READERS,
         pool_pre_ping=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
@@ -77,6 +87,42 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
     event.listen(writer, "connect", bound_the_waits)
     event.listen(writer, "begin", _take_the_pen)
     return writer, reader
+
+
+def connect_postgres(url: str, *, autocommit: bool = False) -> "psycopg.Connection":
+    """One connection of our own. Whatever dies on the way is noticed within half a minute.
+
+    Raises InvalidArgument, which does not repeat the URL, StateBusy without the driver, and
+    psycopg.OperationalError when nobody answers.
+    """
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError as error:
+        raise StateBusy(
+            "PostgreSQL needs a driver: pip install 'codex-control-plane-mcp[postgres]'"
+        ) from error
+    try:
+        # SQLAlchemy's spelling is understood, too.
+        stated = conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://", 1))
+    except psycopg.ProgrammingError:
+        # Its words may hold a part of the password.
+        raise InvalidArgument(
+            "CODEX_MCP_DATABASE_URL is no URL that PostgreSQL understands: "
+            "postgresql://user@host:5432/database",
+            setting="CODEX_MCP_DATABASE_URL",
+        ) from None
+    return psycopg.connect("", autocommit=autocommit, **(_NOTICES_LOSS | stated))
+
+
+_NOTICES_LOSS: dict[str, Any] = {
+    "application_name": "codex-control-plane-mcp",
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 
 def _prepare_writer(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -34,6 +34,7 @@ from codex_control_plane_mcp.model.ids import (
     NOBODY,
     AppServerId,
     Generation,
+    HostId,
     OperationId,
     ProjectId,
     ThreadId,
@@ -88,6 +89,10 @@ class Fenced(Exception):
     """The row is no longer ours to write: another worker has taken over, or it has ended."""
 
 
+class Replaced(Fenced):
+    """Another worker owns now what is on this host."""
+
+
 # --- Making ------------------------------------------------------------------------------------
 
 
@@ -109,11 +114,23 @@ def insert_operation(
         thread_id=getattr(request, "thread_id", None),
         last_seq=1,
         status_seq=1,
+        host=_home(writing, submission),
     )
     _insert(writing, operation, submission)
     _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
     writing.tell(operation_id, Subject.FACT, Subject.QUEUE)
     return operation
+
+
+def _home(writing: Writing, submission: Submission) -> HostId | None:
+    """The host that must have it: where its thread lives, or its workflow has worked. A thread that
+    the book does not know was found by the host that asks."""
+    request = submission.request
+    if thread := getattr(request, "thread_id", None) or getattr(request, "source_thread_id", None):
+        return writing.connection.scalar(_HOST_OF_THREAD, {"key": thread}) or writing.host
+    if submission.workflow_id is None:
+        return None
+    return writing.connection.scalar(_HOST_OF_WORKFLOW, {"key": submission.workflow_id})
 
 
 def try_insert(
@@ -226,23 +243,25 @@ def record(
 
 
 def adopt(writing: Writing, generation: Generation) -> list[Operation]:
-    """Take over everything unfinished that an earlier generation had claimed.
+    """Take over everything unfinished that an earlier generation had claimed on this host.
 
-    Raises Fenced when another worker owns the book by now.
+    Raises Replaced when another worker owns it by now.
     """
     must_own(writing, generation)
-    rows = writing.connection.execute(_LEFT_BEHIND, {"generation": generation})
+    rows = writing.connection.execute(
+        _LEFT_BEHIND, {"generation": generation, "host": writing.host}
+    )
     return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
 
 
 def must_own(writing: Writing, generation: Generation) -> None:
     """The fence before rows that are nobody's yet: those in the queue.
 
-    Raises Fenced when another worker owns the book by now.
+    Raises Replaced when another worker of this host owns them by now.
     """
-    owner = workers.latest(writing.connection)
+    owner = workers.latest(writing.connection, writing.host)
     if owner is None or owner.generation != generation:
-        raise Fenced(f"generation {generation} does not own the book")
+        raise Replaced(f"generation {generation} does not own what is on this host")
 
 
 def _write_journal(
@@ -362,6 +381,11 @@ def unfinished(connection: Connection) -> list[Operation]:
     return [_operation(row) for row in rows]
 
 
+def owned(connection: Connection, generation: Generation) -> list[Operation]:
+    """What the worker of a generation has claimed or taken over, and not ended."""
+    return [_operation(row) for row in connection.execute(_OWNED, {"generation": generation})]
+
+
 def recent_troubles(connection: Connection, limit: int) -> list[Operation]:
     """The operations that last ended badly, newest first."""
     rows = connection.execute(
@@ -403,7 +427,25 @@ _MOVE = update(operations).where(
     _COLUMNS.last_seq == bindparam("seen_last_seq"),
 )
 _LEFT_BEHIND = _SELECT.where(
-    _UNFINISHED, _NOT_QUEUED, _COLUMNS.generation < bindparam("generation")
+    _UNFINISHED,
+    _NOT_QUEUED,
+    _COLUMNS.host == bindparam("host"),
+    _COLUMNS.generation < bindparam("generation"),
+)
+_OWNED = _SELECT.where(_UNFINISHED, _NOT_QUEUED, _COLUMNS.generation == bindparam("generation"))
+_HOST_OF_THREAD = (
+    select(_COLUMNS.host)
+    .where(_COLUMNS.thread_id == _KEY, _COLUMNS.host.is_not(None))
+    .order_by(_COLUMNS.created_at.desc())
+    .limit(1)
+)
+_HOST_OF_WORKFLOW = (
+    select(_COLUMNS.host)
+    .where(
+        _COLUMNS.workflow_id == _KEY, _COLUMNS.workflow_id.is_not(None), _COLUMNS.host.is_not(None)
+    )
+    .order_by(_COLUMNS.created_at.desc())
+    .limit(1)
 )
 
 _BY_ID = _SELECT.where(_COLUMNS.id == _KEY)
@@ -491,6 +533,7 @@ def _columns(operation: Operation) -> dict[str, object]:
         "last_seq": operation.last_seq,
         "status_seq": operation.status_seq,
         "generation": operation.generation,
+        "host": operation.host,
     }
 
 
@@ -524,6 +567,7 @@ def _operation(row: _Row) -> Operation:
         last_seq=row.last_seq,
         status_seq=row.status_seq,
         generation=Generation(row.generation) if row.generation else NOBODY,
+        host=row.host,
     )
 
 

@@ -5,6 +5,7 @@ of the agents' lines are read: SQL passes those who could not start, before it t
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    and_,
     bindparam,
     func,
     literal_column,
@@ -33,6 +35,7 @@ from codex_control_plane_mcp.model.schedule import (
     Job,
     Limits,
     Passed,
+    Reach,
     Waiting,
     decide,
     due_at,
@@ -43,24 +46,32 @@ from codex_control_plane_mcp.store.operations import many, must_own, record
 from codex_control_plane_mcp.store.schema import operations, wishes
 
 
-def claim(writing: Writing, generation: Generation, limits: Limits) -> list[Operation]:
+def claim(
+    writing: Writing, generation: Generation, limits: Limits, reach: Reach | None = None
+) -> list[Operation]:
     """Take from the queue what may start now, for the worker of `generation`: as it is then, in
-    the order in which it was its turn.
+    the order in which it was its turn. `reach` is what its host can run, if not everything.
 
-    Raises Fenced when another worker owns the book by now.
+    Raises Replaced when another worker of its host owns that by now.
     """
     must_own(writing, generation)
-    startable_now = startable(writing.connection, limits, writing.now)
+    startable_now = startable(writing.connection, limits, writing.now, reach)
     return [
-        record(writing, operation, Claimed(generation))
+        record(writing, operation, Claimed(generation, writing.host))
         for operation in many(writing.connection, startable_now)
     ]
 
 
-def startable(connection: Connection, limits: Limits, now: Moment) -> list[OperationId]:
-    """What may start now, in the order in which it is its turn."""
-    steering = connection.scalars(_STEERING).all()
-    return [*steering, *_decide(connection, active_jobs(connection), limits, now).start]
+def startable(
+    connection: Connection, limits: Limits, now: Moment, reach: Reach | None = None
+) -> list[OperationId]:
+    """What may start now within a reach, in the order in which it is its turn."""
+    active = active_jobs(connection)
+    if reach is None:
+        steering = connection.scalars(_STEERING).all()
+    else:
+        steering = connection.scalars(_STEERING_AT, {"host": reach.host}).all()
+    return [*steering, *_decide(connection, active, limits, now, reach).start]
 
 
 def waiting(
@@ -113,29 +124,37 @@ def job_of(operation: Operation) -> Job:
         resource_keys=operation.resource_keys,
         due_at=due_at(Priority(operation.priority), operation.created_at),
         takes_turn=request.type is not OperationType.STEER_TURN,
+        host=operation.host,
     )
 
 
-def _decide(connection: Connection, active: Sequence[Job], limits: Limits, now: Moment) -> Decision:
+def _decide(
+    connection: Connection,
+    active: Sequence[Job],
+    limits: Limits,
+    now: Moment,
+    reach: Reach | None = None,
+) -> Decision:
     def heads(passed: Passed) -> list[Job]:
-        values: dict[str, list[str]] = {
+        values: dict[str, object] = {
             "chosen": [*passed.chosen],
             "projects": [*passed.projects],
             "agents": [*passed.agents],
             "threads": [*passed.threads],
             "written_projects": [*passed.written_projects],
         }
-        statement = _HEADS
+        if reach is not None:
+            values |= {"host": reach.host, "reachable": [*reach.projects]}
         if passed.keys:
-            statement = _HEADS_BUT_FOR_KEYS
             values["keys"] = [f"{project}\n{json.dumps(keys)}" for project, keys in passed.keys]
+        statement = _HEADS[bool(passed.keys), reach is not None]
         return [_job(row) for row in connection.execute(statement, values)]
 
-    return decide(heads, active, limits, now)
+    return decide(heads, active, limits, now, math.inf if reach is None else reach.room(active))
 
 
 def _job(row: Sequence[Any]) -> Job:
-    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, moved_at = row
+    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, host, moved_at = row
     return Job(
         id=id_,
         project_id=project_id,
@@ -146,6 +165,7 @@ def _job(row: Sequence[Any]) -> Job:
         due_at=due,
         line_moved_at=moved_at or NEVER,
         takes_turn=kind != OperationType.STEER_TURN.value,
+        host=host,
     )
 
 
@@ -211,17 +231,27 @@ _JOBS: Select[Any] = select(
     _ROWS.sandbox,
     _ROWS.resource_keys,
     _ROWS.due_at,
+    _ROWS.host,
 )
-_HEADS = _heads()
 #: Keys are in no index, and seldom waited for.
-_HEADS_BUT_FOR_KEYS = _heads(
-    (_Q.project_id + literal_column("'\n'") + _Q.resource_keys).not_in(_among("keys"))
+_BUT_FOR_KEYS = (_Q.project_id + literal_column("'\n'") + _Q.resource_keys).not_in(_among("keys"))
+_WITHIN_REACH = or_(
+    _Q.host == bindparam("host"),
+    and_(_Q.host.is_(None), _Q.project_id.in_(_among("reachable"))),
 )
+#: By whether there are keys to pass, and whether a host asks for what it can run.
+_HEADS = {
+    (False, False): _heads(),
+    (True, False): _heads(_BUT_FOR_KEYS),
+    (False, True): _heads(_WITHIN_REACH),
+    (True, True): _heads(_BUT_FOR_KEYS, _WITHIN_REACH),
+}
 _STEERING = (
     select(_ROWS.id)
     .where(_that("status = 'queued' AND type = 'steer_turn'"))
     .order_by(_ROWS.due_at, _ROWS.id)
 )
+_STEERING_AT = _STEERING.where(_ROWS.host == bindparam("host"))
 _ACTIVE = _JOBS.add_columns(literal_column("0")).where(
     _ROWS.completed_at.is_(None),
     _that(f"status IN ({', '.join(repr(status.value) for status in sorted(ACTIVE))})"),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select, update
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import RepairId
+from codex_control_plane_mcp.model.ids import HostId, RepairId
 from codex_control_plane_mcp.model.repair import (
     Action,
     Change,
@@ -37,6 +37,7 @@ def wish_repair(writing: Writing, run: RepairRun) -> None:
             "made_by": run.made_by,
             "created_at": writing.now,
             "changes": "[]",
+            "host": writing.host,
         },
     )
     writing.tell(run.id, Subject.REPAIR)
@@ -68,9 +69,9 @@ def get(connection: Connection, repair_id: RepairId) -> RepairRun | None:
     return None if row is None else _run(row)
 
 
-def open_runs(connection: Connection) -> list[RepairRun]:
-    """Those that nothing has come of yet, oldest first."""
-    return [_run(row) for row in connection.execute(_OPEN)]
+def open_runs(connection: Connection, host: HostId) -> list[RepairRun]:
+    """Those that a host was asked for and nothing has come of yet, oldest first."""
+    return [_run(row) for row in connection.execute(_OPEN, {"at": host})]
 
 
 def done_before(connection: Connection, run: RepairRun, limit: int) -> list[RepairRun]:
@@ -115,7 +116,11 @@ _NOT_DONE = repairs.c.done_at.is_(None)
 _INSERT = insert(repairs)
 _CONCLUDE = update(repairs).where(_OF_REPAIR, _NOT_DONE)
 _BY_ID = select(repairs).where(_OF_REPAIR)
-_OPEN = select(repairs).where(_NOT_DONE).order_by(repairs.c.created_at, repairs.c.id)
+_OPEN = (
+    select(repairs)
+    .where(_NOT_DONE, repairs.c.host == bindparam("at"))
+    .order_by(repairs.c.created_at, repairs.c.id)
+)
 _NEWEST = select(repairs).order_by(repairs.c.created_at.desc(), repairs.c.id.desc())
 _SAME = _NEWEST.where(
     repairs.c.action == bindparam("action"),

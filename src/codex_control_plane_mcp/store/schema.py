@@ -47,6 +47,7 @@ operations = Table(
     Column("last_seq", BigInteger, nullable=False),
     Column("status_seq", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("host", Text),
 )
 
 journal = Table(
@@ -132,6 +133,7 @@ workers = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("heartbeat_at", BigInteger, nullable=False),
     Column("left_at", BigInteger),
+    Column("host", Text, nullable=False),
 )
 
 hook_history = Table(
@@ -162,6 +164,28 @@ repairs = Table(
     Column("outcome", Text),
     Column("changes", Text, nullable=False),
     Column("result", Text),
+    Column("host", Text, nullable=False),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("home_id", Text, nullable=False),
+    Column("codex_home", Text, nullable=False),
+    Column("capacity", BigInteger, nullable=False),
+    Column("codex_version", Text),
+    Column("entered_at", BigInteger, nullable=False),
+    Column("heard_at", BigInteger, nullable=False),
+)
+
+host_projects = Table(
+    "host_projects",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("project_id", Text, primary_key=True),
+    Column("path", Text, nullable=False),
 )
 
 edition = Table(

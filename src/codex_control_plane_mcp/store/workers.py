@@ -1,12 +1,12 @@
-"""Who owns the book: each worker that takes over gets the next generation."""
+"""Who owns what is on a host: each worker that takes over there gets the next generation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import Generation
+from codex_control_plane_mcp.model.ids import HERE, Generation, HostId
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import workers
 
@@ -22,10 +22,11 @@ class Worker:
     started_at: Moment
     heartbeat_at: Moment
     left_at: Moment | None
+    host: HostId = HERE
 
 
 def enter(writing: Writing, worker_id: str, pid: int, version: str) -> Generation:
-    """Become the owner. Whoever owned it before is fenced off from now on."""
+    """Become the owner: of what is on this host. Whoever was that before is fenced off now."""
     latest = writing.connection.scalar(select(func.max(workers.c.generation)))
     generation = Generation((latest or 0) + 1)
     writing.connection.execute(
@@ -36,6 +37,7 @@ def enter(writing: Writing, worker_id: str, pid: int, version: str) -> Generatio
             version=version,
             started_at=writing.now,
             heartbeat_at=writing.now,
+            host=writing.host,
         )
     )
     return generation
@@ -57,9 +59,9 @@ def leave(writing: Writing, generation: Generation) -> None:
     )
 
 
-def latest(connection: Connection) -> Worker | None:
-    """The present owner, or the last one if none is present."""
-    row = connection.execute(_NEWEST_FIRST.limit(1)).mappings().one_or_none()
+def latest(connection: Connection, host: HostId = HERE) -> Worker | None:
+    """The present owner on a host, or the last one if none is present."""
+    row = connection.execute(_LATEST_OF, {"of": host}).mappings().one_or_none()
     return None if row is None else Worker(**row)
 
 
@@ -70,3 +72,4 @@ def newest_first(connection: Connection) -> Iterator[Worker]:
 
 
 _NEWEST_FIRST = select(workers).order_by(workers.c.generation.desc())
+_LATEST_OF = _NEWEST_FIRST.where(workers.c.host == bindparam("of")).limit(1)

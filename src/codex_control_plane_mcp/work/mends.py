@@ -521,7 +521,10 @@ async def _unfinished(means: Means, scope: RepairScope) -> list[Operation]:
             and scope.turn_id in (None, one.turn_id)
         )
 
-    return [one for one in await means.book.read(operations.unfinished) if is_meant(one)]
+    # What another host has is none of ours.
+    ours = (None, means.book.host)
+    unfinished = await means.book.read(operations.unfinished)
+    return [one for one in unfinished if one.host in ours and is_meant(one)]
 
 
 def _workflow(reading: Reading, workflow_id: WorkflowId) -> tuple[Workflow, Sequence[Operation]]:

@@ -42,9 +42,12 @@ class Repairs:
         await self._persistently(lambda: self._book.write(_close_what_was_cut_off))
         with self._book.bell.listening(about=Subject.REPAIR) as change:
             while True:
-                for wished in await self._persistently(lambda: self._book.read(repairs.open_runs)):
+                for wished in await self._persistently(self._open_runs):
                     await self._carry_out(wished)
                 await change.wait()
+
+    async def _open_runs(self) -> list[RepairRun]:
+        return await self._book.read(lambda reading: repairs.open_runs(reading, self._book.host))
 
     async def _carry_out(self, run: RepairRun) -> None:
         with correlation.working_for(repairRunId=run.id):
@@ -101,5 +104,5 @@ def _refused(planned: Plan, why: str) -> Plan:
 
 
 def _close_what_was_cut_off(writing: Writing) -> None:
-    for run in repairs.open_runs(writing.connection):
+    for run in repairs.open_runs(writing.connection, writing.host):
         repairs.conclude(writing, run.id, Outcome.UNKNOWN, (), _CUT_OFF)

@@ -16,11 +16,11 @@ from codex_control_plane_mcp import correlation
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE, Operation
-from codex_control_plane_mcp.model.schedule import Limits
+from codex_control_plane_mcp.model.schedule import Limits, Reach
 from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
-from codex_control_plane_mcp.store.operations import Fenced
+from codex_control_plane_mcp.store.operations import Fenced, Replaced
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.driver import Driver, Tools
 from codex_control_plane_mcp.work.line import Connect, Line
@@ -40,6 +40,10 @@ class Rules:
     worktrees: Path
     #: After so long without an answer Codex is told "no"; None waits for ever.
     approval_seconds: float | None = None
+    #: What this host can run, where there are others; None: everything.
+    reach: Callable[[Reading], Reach] | None = None
+    #: Whether anything new may be started now.
+    may_start: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class _Queue:
     unwanted: Sequence[Operation] = ()
     #: Whether the limits let something start.
     may_move: bool = False
+    reach: Reach | None = None
 
 
 class Workshop:
@@ -75,6 +80,8 @@ class Workshop:
         self._tasks: anyio.abc.TaskGroup | None = None
         #: How many operations waited in the queue when it was last looked at.
         self.queued = 0
+        #: Whether a claim failed of which nobody knows what became: the line to the book broke.
+        self._in_doubt = False
 
     @property
     def generation(self) -> Generation:
@@ -102,17 +109,24 @@ class Workshop:
                         await change.wait()
 
     async def _start_what_may(self, tasks: anyio.abc.TaskGroup) -> bool:
-        """Start what the limits allow; False when the book did not answer."""
+        """Start what the limits allow; False when it has to be looked at again."""
+        if not self._rules.may_start():
+            return False
         try:
+            await self._settle_doubt(tasks)
             seen = await self._book.read(self._look)
             self.queued = seen.length
             for operation in seen.unwanted:
-                await Case(operation, self._book).end_in_queue(self._generation)
+                await self._end_in_queue(operation)
             if not seen.may_move:
                 return True
+            self._in_doubt = True
             started = await self._book.write(
-                lambda writing: queue.claim(writing, self._generation, self._rules.limits)
+                lambda writing: queue.claim(
+                    writing, self._generation, self._rules.limits, seen.reach
+                )
             )
+            self._in_doubt = False
             self.queued -= len(started)
         except StateBusy as error:
             logger.warning("the queue waits: %s", error)
@@ -121,15 +135,32 @@ class Workshop:
             self._take_up(tasks, operation)
         return True
 
+    async def _settle_doubt(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Take up what was claimed, where the line broke before we were told so."""
+        if not self._in_doubt:
+            return
+        for operation in await self._book.read(
+            lambda reading: operations.owned(reading, self._generation)
+        ):
+            if operation.id not in self._driven:
+                self._take_up(tasks, operation)
+        self._in_doubt = False
+
+    async def _end_in_queue(self, operation: Operation) -> None:
+        try:
+            await Case(operation, self._book).end_in_queue(self._generation)
+        except Replaced:
+            raise
+        except Fenced:
+            logger.info("operation %s was another host's in the meantime", operation.id)
+
     def _look(self, reading: Reading) -> _Queue:
         length = queue.queued_count(reading)
         if not length:
             return _Queue()
-        return _Queue(
-            length,
-            queue.queued_unwanted(reading),
-            may_move=bool(queue.startable(reading, self._rules.limits, self._book.now())),
-        )
+        reach = None if self._rules.reach is None else self._rules.reach(reading)
+        startable = queue.startable(reading, self._rules.limits, self._book.now(), reach)
+        return _Queue(length, queue.queued_unwanted(reading), bool(startable), reach)
 
     async def _read(self, operation_id: OperationId) -> Operation | None:
         return await self._book.read(lambda connection: operations.get(connection, operation_id))
@@ -180,6 +211,10 @@ class Workshop:
                 await Driver(present, self._tools).run()
             except Fenced:
                 logger.warning("operation %s is not as this worker left it", operation.id)
+            except StateBusy as error:
+                # What Codex says meanwhile it says again: its thread is read for it.
+                logger.warning("operation %s waits for the book: %s", operation.id, error)
+                await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
             except Exception:
                 # A border: our own mistake or a full disk. The operation is not lost, it is
                 # taken up from what is on record.

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from codex_control_plane_mcp import settings
-from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.settings import DatabaseUrl, Settings
 
 
 def run(*, as_json: bool) -> int:
@@ -36,7 +36,7 @@ def _as_json(chosen: Settings) -> dict[str, object]:
 def _plain(value: object) -> object:
     """The value as JSON data: paths are texts."""
     match value:
-        case Path():
+        case Path() | DatabaseUrl():
             return str(value)
         case tuple():
             return [_plain(one) for one in value]

@@ -36,10 +36,10 @@ def run(state_db: str | None, asked: Asked, *, as_json: bool) -> int:
     stated = settings.load(os.environ)
     if state_db is not None:
         stated = replace(stated, state_db=Path(paths.canonical(state_db)))
-    if not stated.state_db.is_file():
+    if stated.database_url is None and not stated.state_db.is_file():
         raise InvalidArgument(f"there is no state at {stated.state_db}; name one with --state-db")
     older_than = None if age is None else later(SystemClock().now(), -age)
-    with opened(stated.state_db) as book:
+    with opened(stated.book) as book:
         done = prune(book, older_than=older_than, keep_bytes=keep_bytes, dry_run=asked.dry_run)
     if not asked.dry_run and stated.search_index.is_file():
         _forget(stated.search_index, done, older_than)

@@ -45,6 +45,7 @@ CREATE TABLE operations (
     last_seq            BIGINT NOT NULL,
     status_seq          BIGINT NOT NULL,
     generation          BIGINT NOT NULL,
+    host                TEXT,
 
     -- Ended, and only then, it has its end.
     CHECK ((completed_at IS NOT NULL) = (status IN (
@@ -58,7 +59,9 @@ CREATE TABLE operations (
     CHECK (turn_id IS NULL OR intent_message_id IS NOT NULL),
     -- A completed operation has its report.
     CHECK (status <> 'completed' OR report_text IS NOT NULL),
-    CHECK (status_seq <= last_seq)
+    CHECK (status_seq <= last_seq),
+    -- Who has claimed it is somewhere.
+    CHECK (generation = 0 OR host IS NOT NULL)
 );
 
 CREATE UNIQUE INDEX operations_by_client_request ON operations (client_request_id)
@@ -180,7 +183,8 @@ CREATE TABLE workers (
     version      TEXT NOT NULL,
     started_at   BIGINT NOT NULL,
     heartbeat_at BIGINT NOT NULL,
-    left_at      BIGINT
+    left_at      BIGINT,
+    host         TEXT NOT NULL
 );
 
 -- A turn may be asked for without its thread.
@@ -216,6 +220,7 @@ CREATE TABLE repairs (
     outcome    TEXT,
     changes    TEXT NOT NULL,
     result     TEXT,
+    host       TEXT NOT NULL,
     CHECK ((done_at IS NULL) = (outcome IS NULL)),
     -- A dry run changes nothing.
     CHECK (dry_run = 0 OR outcome IS NULL OR outcome <> 'applied')
@@ -223,3 +228,29 @@ CREATE TABLE repairs (
 
 CREATE INDEX repairs_newest ON repairs (created_at, id);
 CREATE INDEX repairs_open ON repairs (created_at, id) WHERE done_at IS NULL;
+
+-- The hosts of a fleet. A book that is a file has none.
+CREATE TABLE hosts (
+    id            TEXT NOT NULL PRIMARY KEY,
+    -- Names the lock that its worker holds for life.
+    number        BIGINT NOT NULL UNIQUE,
+    -- Tells its Codex home from another one that goes by the same name.
+    home_id       TEXT NOT NULL UNIQUE,
+    codex_home    TEXT NOT NULL,
+    capacity      BIGINT NOT NULL,
+    codex_version TEXT,
+    entered_at    BIGINT NOT NULL,
+    heard_at      BIGINT NOT NULL
+);
+
+CREATE TABLE host_projects (
+    host       TEXT NOT NULL REFERENCES hosts (id),
+    project_id TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    PRIMARY KEY (host, project_id)
+) /*sqlite WITHOUT ROWID */;
+
+CREATE INDEX workers_by_host ON workers (host, generation);
+-- Where a thread lives is where its newest operation ran.
+CREATE INDEX operations_at_home ON operations (thread_id, created_at)
+    WHERE thread_id IS NOT NULL AND host IS NOT NULL;

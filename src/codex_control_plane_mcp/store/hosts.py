@@ -1,0 +1,137 @@
+"""The hosts of a fleet: who they are, what they have, and which of them are there.
+
+A host is one Codex home with its worker. It is there for as long as its worker holds the lock that
+bears its number: the server lets go of it when that connection ends, and not before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.errors import StateBusy
+from codex_control_plane_mcp.model.ids import HostId
+from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.schema import host_projects, hosts
+
+#: Names the locks of hosts among PostgreSQL's advisory locks.
+LOCKS = 0x636F6470
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a host says of itself."""
+
+    #: Drawn once and kept beside its state: tells it from another one of the same name.
+    home_id: str
+    codex_home: str
+    #: How many turns it may have at once.
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of the fleet."""
+
+    id: HostId
+    number: int
+    card: Card
+    codex_version: str | None
+    entered_at: Moment
+    heard_at: Moment
+    #: Whether its worker is connected now.
+    is_there: bool
+
+
+def enrol(writing: Writing, card: Card) -> int:
+    """Enter the fleet as `writing.host`, or come back. Returns the number of its lock.
+
+    Raises StateBusy when the name is another host's.
+    """
+    connection, id_ = writing.connection, writing.host
+    of_home = connection.execute(select(hosts).where(hosts.c.home_id == card.home_id)).one_or_none()
+    known = connection.execute(select(hosts).where(hosts.c.id == id_)).one_or_none()
+    if known is not None and known.home_id != card.home_id:
+        raise StateBusy(
+            f"the fleet knows another host by the name of {id_}, with its Codex home at "
+            f"{known.codex_home}; give this one a name of its own in CODEX_MCP_HOST"
+        )
+    if of_home is not None and of_home.id != id_:
+        raise StateBusy(
+            f"this state is that of the host {of_home.id}, whose threads it has; set "
+            f"CODEX_MCP_HOST to {of_home.id}, or name another state in CODEX_MCP_STATE_DB"
+        )
+    values = {
+        "codex_home": card.codex_home,
+        "capacity": card.capacity,
+        "entered_at": writing.now,
+        "heard_at": writing.now,
+    }
+    if known is not None:
+        if known.codex_home != card.codex_home:
+            raise StateBusy(
+                f"the host {id_} has its threads in {known.codex_home}, and CODEX_HOME is "
+                f"{card.codex_home}; a Codex home is a host of its own, with a state of its own"
+            )
+        connection.execute(update(hosts).where(hosts.c.id == id_).values(values))
+        return int(known.number)
+    number = (connection.scalar(select(func.max(hosts.c.number))) or 0) + 1
+    connection.execute(
+        insert(hosts).values({**values, "id": id_, "number": number, "home_id": card.home_id})
+    )
+    return number
+
+
+def hear(writing: Writing, codex_version: str | None, projects: Mapping[str, str]) -> None:
+    """Note that the host lives, which Codex it has, and the paths of its projects by their ids."""
+    connection = writing.connection
+    values: dict[str, object] = {"heard_at": writing.now}
+    if codex_version is not None:
+        values["codex_version"] = codex_version
+    connection.execute(update(hosts).where(hosts.c.id == writing.host).values(values))
+    connection.execute(delete(host_projects).where(host_projects.c.host == writing.host))
+    if projects:
+        connection.execute(
+            insert(host_projects),
+            [
+                {"host": writing.host, "project_id": id_, "path": path}
+                for id_, path in projects.items()
+            ],
+        )
+
+
+def present(connection: Connection) -> frozenset[HostId]:
+    """The hosts whose workers are connected now."""
+    return frozenset(connection.scalars(_PRESENT, {"locks": LOCKS}))
+
+
+def every(connection: Connection) -> list[Host]:
+    """All hosts there ever were, by name."""
+    there = present(connection)
+    return [
+        Host(
+            row.id,
+            row.number,
+            Card(row.home_id, row.codex_home, row.capacity),
+            row.codex_version,
+            row.entered_at,
+            row.heard_at,
+            row.id in there,
+        )
+        for row in connection.execute(select(hosts).order_by(hosts.c.id))
+    ]
+
+
+def with_project(connection: Connection, project_id: str) -> frozenset[HostId]:
+    """The hosts that have a project."""
+    return frozenset(connection.scalars(_WITH_PROJECT, {"project": project_id}))
+
+
+_PRESENT = text(
+    """SELECT hosts.id FROM hosts JOIN pg_locks ON pg_locks.objid = hosts.number
+    WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
+    AND pg_locks.granted
+    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+)
+_WITH_PROJECT = text("SELECT host FROM host_projects WHERE project_id = :project")

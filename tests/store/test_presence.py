@@ -1,0 +1,159 @@
+"""A host's place in its fleet: one connection to PostgreSQL that holds its lock and listens."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import psycopg
+import pytest
+
+from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
+from codex_control_plane_mcp.model.ids import HostId, new_operation_id
+from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.store import hosts, operations, presence
+from codex_control_plane_mcp.store.bell import Subject
+from codex_control_plane_mcp.store.book import Book, Writing, opened
+from codex_control_plane_mcp.store.presence import Presence, present
+from tests.store.actors import Desk, HandClock
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("where_postgres_runs")]
+
+PATIENCE_SECONDS = 20
+
+Enter = Callable[..., AbstractAsyncContextManager[tuple[Book, Presence]]]
+
+
+def _card(home: str) -> hosts.Card:
+    return hosts.Card(f"mark of {home}", f"/homes/{home}", 4)
+
+
+@pytest.fixture
+async def enter(postgres_url: str) -> AsyncIterator[Enter]:
+    """Be a host of the fleet."""
+
+    @asynccontextmanager
+    async def enter(name: str) -> AsyncIterator[tuple[Book, Presence]]:
+        async with AsyncExitStack() as stack:
+            book = stack.enter_context(opened(postgres_url, host=HostId(name)))
+            number = await book.write(lambda writing: hosts.enrol(writing, _card(name)))
+            place = present(postgres_url, book, number, _nothing)
+            yield book, await stack.enter_async_context(place)
+
+    with anyio.fail_after(60):
+        yield enter
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _submitted(book: Book) -> Operation:
+    wanted = Desk(book, HandClock(), "").submission("Do it.")
+    return await book.write(
+        lambda writing: operations.insert_operation(writing, new_operation_id(writing.now), wanted)
+    )
+
+
+def _tell_a_lot(writing: Writing) -> None:
+    for _ in range(600):
+        writing.tell(new_operation_id(writing.now), Subject.FACT)
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while not happened():  # noqa: ASYNC110  # the server tells nobody
+            await anyio.sleep(0.02)
+
+
+def _cut(url: str) -> None:
+    """End every connection but this one, as a restart of the server does."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def test_what_one_host_writes_rings_the_bell_of_another(enter: Enter) -> None:
+    async with enter("east") as (east, _), enter("west") as (west, _):
+        with west.bell.listening(about=Subject.QUEUE) as change:
+            operation = await _submitted(east)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+        assert await west.read(lambda reading: operations.get(reading, operation.id)) == operation
+
+
+async def test_news_that_are_too_long_to_tell_make_everybody_look(enter: Enter) -> None:
+    async with enter("east") as (east, _), enter("west") as (west, _):
+        with west.bell.listening(about=Subject.WISH) as change:
+            await east.write(_tell_a_lot)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+
+
+async def test_a_host_is_there_for_as_long_as_it_holds_its_lock(enter: Enter) -> None:
+    async with enter("east") as (east, _):
+        async with enter("west"):
+            assert await east.read(hosts.present) == {"east", "west"}
+            (first, second) = await east.read(hosts.every)
+            assert (first.id, first.is_there, second.id, second.is_there) == (
+                *("east", True),
+                *("west", True),
+            )
+        assert await east.read(hosts.present) == {"east"}
+
+
+async def test_nobody_enters_as_a_host_that_is_there(
+    enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "ENTER_SECONDS", 0.3)
+    monkeypatch.setattr(presence, "RETRY_SECONDS", 0.1)
+    async with enter("east"):
+        with pytest.raises(StateBusy, match="in the fleet already"):
+            async with enter("east"):
+                pass
+
+
+async def test_another_home_by_the_same_name_is_refused_and_so_is_a_state_by_two_names(
+    postgres_url: str,
+) -> None:
+    def enrol(name: str, card: hosts.Card) -> None:
+        with opened(postgres_url, host=HostId(name)) as book:
+            book.write_now(lambda writing: hosts.enrol(writing, card))
+
+    enrol("east", _card("east"))
+    enrol("east", _card("east"))
+    with pytest.raises(StateBusy, match="another host by the name of east"):
+        enrol("east", _card("other"))
+    with pytest.raises(StateBusy, match="that of the host east"):
+        enrol("west", _card("east"))
+    with pytest.raises(StateBusy, match="a Codex home is a host of its own"):
+        enrol("east", replace(_card("east"), codex_home="/elsewhere"))
+
+
+async def test_a_host_whose_connection_broke_comes_back_and_has_everybody_look(
+    enter: Enter, postgres_url: str
+) -> None:
+    async with enter("east") as (east, place), enter("west") as (west, _):
+        assert place.is_valid
+        with east.bell.listening(about=Subject.WISH) as change:
+            _cut(postgres_url)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+            assert place.is_valid
+        await _until(lambda: west.read_now(hosts.present) == {"east", "west"})
+        # What is said now is heard again.
+        with east.bell.listening(about=Subject.QUEUE) as change:
+            await _submitted(west)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+
+
+async def test_a_url_that_is_none_is_refused_without_being_repeated() -> None:
+    with (
+        pytest.raises(InvalidArgument) as refused,
+        opened("postgresql://me:%zz-secret@host:port-secret/x"),
+    ):
+        pass
+    assert "secret" not in str(refused.value)

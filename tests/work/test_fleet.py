@@ -1,0 +1,340 @@
+"""Hosts that share a queue on PostgreSQL, each with a Codex and a book of its own, on virtual time.
+
+What one writes rings the bell of the other, as NOTIFY does, unless the line between a host and the
+database is cut.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+from sqlalchemy import Connection, Engine
+
+from codex_control_plane_mcp.errors import InteractionUnavailable, StateBusy
+from codex_control_plane_mcp.model.ids import HostId, ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.model.journal import Category
+from codex_control_plane_mcp.model.operation import Operation, Status
+from codex_control_plane_mcp.model.request import SteerTurn
+from codex_control_plane_mcp.model.schedule import Limits, Reach
+from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
+from codex_control_plane_mcp.store import queue
+from codex_control_plane_mcp.store.bell import News
+from codex_control_plane_mcp.store.book import Book, T, Writing, opened
+from codex_control_plane_mcp.store.presence import LOOK_SECONDS
+from tests.work.audit import Watch, audit
+from tests.work.house import House, Task, WallClock
+
+PROJECTS = frozenset({"project-1", "project-2", "project-3"})
+#: A worker that could not reach the book tries again after five.
+LATER_SECONDS = 20.0
+
+pytestmark = pytest.mark.usefixtures("where_postgres_runs")
+
+
+class FrailBook(Book):
+    """A book whose line to the database can be cut."""
+
+    is_cut = False
+    #: The next commit is carried out, and nobody hears of it.
+    loses_an_answer = False
+
+    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
+        if self.is_cut:
+            raise StateBusy("the line is cut")
+        result = super().write_now(work)
+        if self.loses_an_answer:
+            self.loses_an_answer = False
+            raise StateBusy("the line broke while the server committed")
+        return result
+
+    def read_now(self, work: Callable[[Connection], T]) -> T:
+        if self.is_cut:
+            raise StateBusy("the line is cut")
+        return super().read_now(work)
+
+
+@dataclass
+class Host:
+    """One host of the fleet."""
+
+    house: House
+    codex: FakeCodex
+    book: FrailBook
+
+    def cut(self) -> None:
+        self.book.is_cut = True
+
+    def mend(self) -> None:
+        self.book.is_cut = False
+        self.book.bell.missed()
+
+    def die(self) -> None:
+        """The machine is gone, and its turns with it."""
+        for worker in self.house.workers:
+            worker.kill()
+
+    @property
+    def turns(self) -> int:
+        return len(self.codex.turns)
+
+
+@dataclass
+class Fleet:
+    url: str
+    hosts: list[Host] = field(default_factory=list)
+    most_active: int = 0
+
+    @asynccontextmanager
+    async def host(self, name: str, clock: WallClock, capacity: int) -> AsyncIterator[Host]:
+        def make(writer: Engine, reader: Engine) -> FrailBook:
+            return FrailBook(writer, reader, clock=clock, threads=False, host=HostId(name))
+
+        with opened(self.url, make=make) as book:
+            assert isinstance(book, FrailBook)
+            watch = Watch(book)
+            book.herald = lambda connection, news: self._after_commit(book, news)
+            async with anyio.create_task_group() as tasks:
+                codex = FakeCodex()
+                # Each Codex draws names of its own.
+                codex._ids = defaultdict(lambda: 1000 * len(self.hosts))
+                house = House(book, codex.connect, codex.is_gone, tasks)
+                house.reach = lambda _: Reach(HostId(name), PROJECTS, capacity)
+                house.may_start = lambda: not book.is_cut
+                present = Host(house, codex, book)
+                self.hosts.append(present)
+                with book.bell.listening(on_ring=lambda: self._look(book, watch)):
+                    yield present
+                tasks.cancel_scope.cancel()
+            book.is_cut = False
+            house.look_for_crashes()
+            audit(book, watch)
+
+    def _after_commit(self, book: Book, news: News) -> None:
+        """NOTIFY comes a moment after the commit; a cut host does not hear it."""
+        for other in self.hosts:
+            if other.book is not book and not other.book.is_cut:
+                other.house.tasks.start_soon(_ring, other.book, news)
+
+    def _look(self, book: FrailBook, watch: Watch) -> None:
+        if not book.is_cut:
+            watch.look()
+            self.most_active = max(self.most_active, len(book.read_now(queue.active_jobs)))
+
+    def asked(self, task: Task) -> int:
+        """How often any model was asked for a task."""
+        return sum(len(host.codex.prompts_of(task.id)) for host in self.hosts)
+
+
+async def _ring(book: Book, news: News) -> None:
+    book.bell.ring(news)
+
+
+@pytest.fixture
+async def fleet(postgres_url: str) -> Fleet:
+    return Fleet(postgres_url)
+
+
+@pytest.fixture
+async def east(fleet: Fleet, clock: WallClock) -> AsyncIterator[Host]:
+    async with fleet.host("east", clock, capacity=2) as host:
+        yield host
+
+
+@pytest.fixture
+async def west(fleet: Fleet, clock: WallClock, east: Host) -> AsyncIterator[Host]:
+    async with fleet.host("west", clock, capacity=2) as host:
+        yield host
+
+
+async def _hired(*hosts: Host, limits: Limits | None = None) -> None:
+    for host in hosts:
+        await host.house.hire(limits=limits)
+
+
+async def _runs(task: Task) -> Operation:
+    return await task.becomes(Status.RUNNING)
+
+
+async def test_what_waits_is_taken_by_whoever_has_room_and_no_limit_is_passed(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    await _hired(east, west, limits=Limits(everywhere=3))
+    tasks = [
+        await (east, west)[number % 2].house.submit(
+            f"Task {number}.\nstream 30 words\nsay Done.", project=f"project-{number % 3 + 1}"
+        )
+        for number in range(9)
+    ]
+    for task in tasks:
+        ended = await task.becomes(Status.COMPLETED)
+        assert f"Taken from the queue by host {ended.host}." in await task.lines(Category.STATE)
+        assert fleet.asked(task) == 1
+    assert fleet.most_active == 3
+    assert {(await task.now()).host for task in tasks} == {"east", "west"}
+
+
+async def test_a_host_takes_no_more_turns_than_it_has_room_for(east: Host) -> None:
+    await _hired(east, limits=Limits(everywhere=9))
+    first, second, third = [
+        await east.house.submit(f"Task {n}.\nhold {n}\nsay Done.", agent_id=f"a{n}")
+        for n in range(3)
+    ]
+    await _runs(first)
+    await _runs(second)
+    await anyio.sleep(LATER_SECONDS)
+    assert (await third.now()).status is Status.QUEUED
+    for number in range(3):
+        east.codex.release(str(number))
+    await third.becomes(Status.COMPLETED)
+
+
+async def test_only_a_host_that_has_the_project_takes_it(east: Host, west: Host) -> None:
+    east.house.reach = lambda _: Reach(HostId("east"), frozenset(), 2)
+    await _hired(east, west)
+    task = await east.house.submit("Do it.\nsay Done.")
+    assert (await task.becomes(Status.COMPLETED)).host == "west"
+
+
+async def test_a_thread_goes_on_where_it_lives_whoever_asks(east: Host, west: Host) -> None:
+    await _hired(east)
+    begun = await (await east.house.submit("Begin.\nsay One.")).becomes(Status.COMPLETED)
+    await _hired(west)
+    task = await west.house.submit("More.\nsay Two.", thread_id=begun.thread_id)
+    went_on = await task.becomes(Status.COMPLETED)
+    assert (went_on.host, went_on.thread_id) == ("east", begun.thread_id)
+    assert west.turns == 0
+    east.die()
+    waits = await west.house.submit("Even more.", thread_id=begun.thread_id)
+    await anyio.sleep(LATER_SECONDS)
+    assert (await waits.now()).status is Status.QUEUED
+    await waits.interrupt()
+    await waits.becomes(Status.CANCELLED)
+
+
+async def test_an_answer_an_interruption_and_more_words_given_anywhere_reach_the_owner(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    await _hired(east)
+    asking = await east.house.submit("Ask.\nrun! make # it must be\nsay Made.")
+    hanging = await east.house.submit("Hang.\nsay Waiting.\nhang", project="project-2")
+    question, running = await asking.asked(), await _runs(hanging)
+    await _hired(west)
+    seen = Task(asking.id, west.house)
+    await seen.answer(question, decision="accept")
+    assert (await seen.becomes(Status.COMPLETED)).host == "east"
+
+    assert running.thread_id is not None
+    assert running.turn_id is not None
+    steering = await west.house.enter(
+        SteerTurn(
+            "Faster.",
+            ThreadId(running.thread_id),
+            TurnId(running.turn_id),
+            "/project",
+            ProjectId("project-2"),
+        )
+    )
+    assert (await steering.becomes(Status.COMPLETED)).host == "east"
+    await Task(hanging.id, west.house).interrupt()
+    assert (await hanging.becomes(Status.INTERRUPTED)).host == "east"
+    assert west.turns == 0
+
+
+async def test_of_a_host_that_died_what_waits_moves_and_what_runs_stays_its_own(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    await _hired(east, limits=Limits(everywhere=1))
+    running = await east.house.submit("Stay.\nhold end\nsay Done.")
+    await _runs(running)
+    waiting = await east.house.submit("Move.\nsay Moved.")
+    east.die()
+    await _hired(west, limits=Limits(everywhere=2))
+    assert (await waiting.becomes(Status.COMPLETED)).host == "west"
+    await anyio.sleep(24 * 3600)
+    stays = await running.now()
+    assert (stays.status, stays.host) == (Status.RUNNING, "east")
+
+    await _hired(east)
+    east.codex.release("end")
+    ended = await running.becomes(Status.COMPLETED)
+    assert (ended.host, fleet.asked(running), fleet.asked(waiting)) == ("east", 1, 1)
+
+
+async def test_a_new_worker_of_one_host_neither_takes_over_nor_fences_off_another_host(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    await _hired(east, west)
+    first = await east.house.submit("One.\nhold a\nsay Done.")
+    second = await west.house.submit("Two.\nhold b\nsay Done.", project="project-2")
+    owners = {(await _runs(task)).generation for task in (first, second)}
+    former = west.house.worker
+    former.kill()
+    await west.house.hire()
+    third = await west.house.submit("Three.\nsay Done.", project="project-3")
+    await third.becomes(Status.COMPLETED)
+    assert east.house.worker.crash is None
+    for host in (east, west):
+        for hold in "ab":
+            host.codex.release(hold)
+    ended = [await task.becomes(Status.COMPLETED) for task in (first, second)]
+    for operation in ended:
+        newest = {host.book.host: host.house.worker.generation for host in fleet.hosts}
+        assert operation.host is not None
+        assert operation.generation in {newest[operation.host], *owners} - {former.generation}
+    assert [fleet.asked(task) for task in (first, second)] == [1, 1]
+
+
+async def test_while_the_database_is_out_of_reach_turns_go_on_and_nothing_is_lost(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    """A partition of 60 seconds."""
+    await _hired(east)
+    task = await east.house.submit("Work.\nsay One.\nhold door\nsay Two.")
+    await _runs(task)
+    await _hired(west)
+    east.cut()
+    east.codex.release("door")
+    seen = Task(task.id, west.house)
+    more = await west.house.submit("Next.\nsay Done.", project="project-2")
+    assert (await more.becomes(Status.COMPLETED)).host == "west"
+    await anyio.sleep(60)
+    assert (await seen.now()).status is Status.RUNNING
+    assert all(turn.status != "inProgress" for turn in east.codex.turns)
+    east.mend()
+    ended = await seen.becomes(Status.COMPLETED)
+    assert ended.report is not None
+    assert (ended.report.text, await seen.said()) == ("Two.", "One.Two.")
+    assert fleet.asked(task) == 1
+
+
+@pytest.mark.parametrize("commit", range(8))
+async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_done_again(
+    fleet: Fleet, east: Host, commit: int
+) -> None:
+    heard = 0
+
+    def lose_one(connection: Connection, news: News) -> None:
+        nonlocal heard
+        if heard == commit:
+            east.book.loses_an_answer = True
+        heard += 1
+
+    await _hired(east)
+    task = await east.house.submit("Work.\nrun! make # it must be\nsay Done.")
+    east.book.herald = lose_one
+    question = await task.asked()
+    with suppress(StateBusy):
+        await task.answer(question, decision="accept")
+    with suppress(InteractionUnavailable):  # it is on its way already
+        await task.answer(question, decision="accept")
+    # Of that commit nobody was told; so often everybody looks.
+    await anyio.sleep(LOOK_SECONDS)
+    east.book.bell.look()
+    ended = await task.becomes(Status.COMPLETED)
+    assert ended.report is not None
+    assert ended.report.text == "Done."
+    assert fleet.asked(task) == 1
+    assert heard > commit
