@@ -13,8 +13,16 @@ import anyio
 import pytest
 from sqlalchemy import Connection, Engine
 
-from codex_control_plane_mcp.errors import InteractionUnavailable, StateBusy
-from codex_control_plane_mcp.model.ids import HostId, ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.desk.status import Look, look
+from codex_control_plane_mcp.desk.views import OperationView
+from codex_control_plane_mcp.errors import (
+    InteractionUnavailable,
+    InvalidArgument,
+    OperationNotFound,
+    StateBusy,
+)
+from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import SteerTurn
@@ -23,7 +31,9 @@ from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store import queue
 from codex_control_plane_mcp.store.bell import News
 from codex_control_plane_mcp.store.book import Book, T, Writing, opened
+from codex_control_plane_mcp.store.hosts import Card, enrol
 from codex_control_plane_mcp.store.presence import LOOK_SECONDS
+from codex_control_plane_mcp.work.requeue import requeue
 from tests.work.audit import Watch, audit
 from tests.work.house import House, Task, WallClock
 
@@ -308,6 +318,64 @@ async def test_while_the_database_is_out_of_reach_turns_go_on_and_nothing_is_los
     assert ended.report is not None
     assert (ended.report.text, await seen.said()) == ("Two.", "One.Two.")
     assert fleet.asked(task) == 1
+
+
+async def test_what_a_person_requeues_is_done_anew_and_the_former_owner_is_fenced_for_ever(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    await _hired(east)
+    task = await east.house.submit("Work.\nrun! make # it must be\nsay Done.")
+    question = await task.asked()
+    await _hired(west)
+    east.cut()
+    anew = Task((await requeue(west.book, task.id, "anna")).id, west.house)
+    former = await Task(task.id, west.house).now()
+    assert former.status is Status.UNKNOWN
+    assert former.trouble is not None
+    assert anew.id in former.trouble.message
+    await anew.answer(await anew.asked(), decision="accept")
+    assert (await anew.becomes(Status.COMPLETED)).host == "west"
+    east.mend()
+    assert (await task.question(question)).status is InteractionStatus.WITHDRAWN
+    await anyio.sleep(LATER_SECONDS)
+    assert await task.now() == former
+    for again in (task, anew):
+        with pytest.raises(InvalidArgument, match="only what a host has in hand"):
+            await requeue(west.book, again.id, "anna")
+
+
+async def test_what_lives_on_the_lost_host_is_not_requeued(east: Host, west: Host) -> None:
+    await _hired(east)
+    begun = await (await east.house.submit("Begin.\nsay One.")).becomes(Status.COMPLETED)
+    more = await east.house.submit("More.\nhang", thread_id=begun.thread_id)
+    await _runs(more)
+    east.die()
+    with pytest.raises(InvalidArgument, match="lives on east"):
+        await requeue(west.book, more.id, "anna")
+    with pytest.raises(OperationNotFound):
+        await requeue(west.book, OperationId("op_none"), "anna")
+
+
+async def test_a_status_says_that_the_owner_is_gone_and_why_a_task_waits(
+    east: Host, west: Host
+) -> None:
+    """No worker here holds a lock of PostgreSQL, so for the views nobody is there."""
+    card = Card("mark", "/homes/east", 4)
+    await east.book.write(lambda writing: enrol(writing, card))
+    await _hired(east)
+    running = await east.house.submit("Work.\nhang")
+    operation = await _runs(running)
+    follows = await west.house.submit("More.", thread_id=operation.thread_id)
+    other = await west.house.submit("Other.", project="project-9")
+
+    def seen(task: Task) -> OperationView:
+        wanted = Look(operation_id=task.id)
+        return west.book.read_now(lambda reading: look(reading, wanted, Limits(), west.book.now()))
+
+    assert (seen(running).status, seen(running).evidence.owner) == (Status.RUNNING, "owner_gone")
+    assert seen(running).evidence.host == "east"
+    assert seen(follows).queue_state.reason == "another turn runs in this thread"
+    assert seen(other).queue_state.reason == "no host that is connected has its project"
 
 
 @pytest.mark.parametrize("commit", range(8))

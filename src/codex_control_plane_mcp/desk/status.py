@@ -36,7 +36,7 @@ from codex_control_plane_mcp.model.request import (
     output_schema_of,
 )
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import interactions, journal, operations, queue, wishes
+from codex_control_plane_mcp.store import hosts, interactions, journal, operations, queue, wishes
 from codex_control_plane_mcp.store.book import Reading
 
 STATUS_TOOL = "codex_get_operation_status"
@@ -107,7 +107,7 @@ def view(
         token_usage=operation.token_usage,
         final_report=_report(operation, wanted.report_offset),
         last_error=last_error(operation),
-        evidence=_evidence(operation, now),
+        evidence=_evidence(reading, operation, now),
         effective_policy=operation.policy,
         output_schema_state=_output_schema_state(operation),
         input_item_state=_input_item_state(request),
@@ -235,6 +235,8 @@ def _queue_state(
     if operation.status not in QUEUED:
         return views.QueueState("done")
     waiting = queue.waiting(reading, operation, limits, now)
+    if waiting is None and (absent := hosts.absence(reading, operation)) is not None:
+        return views.QueueState("queued", absent, 1)
     if waiting is None:
         return views.QueueState("queued", ABOUT_TO_START, 1)
     return views.QueueState("queued", waiting.reason, waiting.position)
@@ -404,7 +406,7 @@ def _worktree(operation: Operation) -> views.WorktreeView | None:
     return views.WorktreeView("pending") if wanted else None
 
 
-def _evidence(operation: Operation, now: Moment) -> views.Evidence:
+def _evidence(reading: Reading, operation: Operation, now: Moment) -> views.Evidence:
     """Codex's word where there is one, else our own record."""
     heard_at = operation.heard_at
     quiet = operation.status in WITH_TURN and heard_at is not None
@@ -413,4 +415,12 @@ def _evidence(operation: Operation, now: Moment) -> views.Evidence:
         observed_at=operation.updated_at if heard_at is None else heard_at,
         app_server=operation.app_server_id,
         quiet_for_seconds=seconds_between(heard_at, now) if quiet and heard_at else None,
+        host=operation.host or None,
+        owner="owner_gone" if _owner_is_gone(reading, operation) else None,
     )
+
+
+def _owner_is_gone(reading: Reading, operation: Operation) -> bool:
+    """Whether the host that has it is not in the fleet now."""
+    in_hand = operation.status in ACTIVE and operation.host
+    return bool(in_hand) and operation.host not in hosts.present(reading)

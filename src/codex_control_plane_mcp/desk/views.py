@@ -91,6 +91,10 @@ class Evidence:
     app_server: str | None
     #: How long Codex has said nothing of a running turn. A fact, not a failure.
     quiet_for_seconds: float | None
+    #: The host of a fleet that has it, and `owner_gone` while that is out of reach: the turn may
+    #: well go on there.
+    host: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

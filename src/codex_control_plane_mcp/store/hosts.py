@@ -11,7 +11,8 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import HostId
+from codex_control_plane_mcp.model.ids import HERE, HostId
+from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import host_projects, hosts
 
@@ -123,9 +124,19 @@ def every(connection: Connection) -> list[Host]:
     ]
 
 
-def with_project(connection: Connection, project_id: str) -> frozenset[HostId]:
-    """The hosts that have a project."""
-    return frozenset(connection.scalars(_WITH_PROJECT, {"project": project_id}))
+def absence(connection: Connection, operation: Operation) -> str | None:
+    """Which host would have to be there for a queued operation to start; None where one is, and
+    where there is no fleet."""
+    if operation.host == HERE or connection.scalar(_IS_FLEET) is None:
+        return None
+    there = present(connection)
+    if operation.host is not None:
+        gone = operation.host not in there
+        return f"its host {operation.host} is not connected" if gone else None
+    project = {"project": operation.request.project_id}
+    if there.isdisjoint(connection.scalars(_WITH_PROJECT, project)):
+        return "no host that is connected has its project"
+    return None
 
 
 _PRESENT = text(
@@ -134,4 +145,5 @@ _PRESENT = text(
     AND pg_locks.granted
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 )
+_IS_FLEET = select(hosts.c.id).limit(1)
 _WITH_PROJECT = text("SELECT host FROM host_projects WHERE project_id = :project")

@@ -72,7 +72,7 @@ class Case:
         def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
             unwanted = wishes.is_unwanted(writing.connection, operation.id)
             if unwanted:
-                self._close_everything(writing, Cancelled())
+                self.close_everything(writing, Cancelled())
             ends = [Cancelled()] if unwanted else []
             return operations.record(writing, operation, *facts, *ends), None
 
@@ -97,7 +97,7 @@ class Case:
             *facts,
             entries=entries,
             heard=self.operation.turn_id is not None,
-            also=lambda writing: self._close_everything(writing, facts[-1]),
+            also=lambda writing: self.close_everything(writing, facts[-1]),
         )
 
     async def end_in_queue(self, generation: Generation) -> None:
@@ -106,7 +106,7 @@ class Case:
 
         def also(writing: Writing) -> None:
             operations.must_own(writing, generation)
-            self._close_everything(writing, Cancelled())
+            self.close_everything(writing, Cancelled())
 
         await self.record(Cancelled(), also=also)
 
@@ -122,7 +122,8 @@ class Case:
             lambda connection: interactions.open_of(connection, self.operation.id)
         )
 
-    def _close_everything(self, writing: Writing, fact: Fact) -> None:
+    def close_everything(self, writing: Writing, fact: Fact) -> None:
+        """Leave nothing open behind the end that `fact` is."""
         wished = wishes.open_wishes(writing.connection, self.operation.id)
         sent = {wish.interaction_id: wish for wish in wished if wish.sent_at is not None}
         for interaction in interactions.open_of(writing.connection, self.operation.id):

@@ -297,6 +297,23 @@ def backup(
 
 
 @app.command()
+def requeue(
+    operation_id: Annotated[str, typer.Argument(help="A task whose evidence says owner_gone.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give up a task whose host is gone, and have another host do it anew.
+
+    Only of a fleet on PostgreSQL. The former attempt ends for ever; if its host comes back, its
+    turn may still go on there, and is no task any more.
+
+    Exit codes: 0 done, 2 the command or a setting is wrong, or the task is not to be requeued.
+    """
+    from codex_control_plane_mcp.doors.cli.requeue import run
+
+    raise typer.Exit(run(operation_id, as_json=as_json))
+
+
+@app.command()
 def selftest(
     chaos: Annotated[
         bool,
