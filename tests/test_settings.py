@@ -275,3 +275,25 @@ def test_a_switch_is_nothing_else(tmp_path: Path) -> None:
 def test_the_file_with_the_key_is_not_looked_for_in_the_working_folder() -> None:
     with pytest.raises(InvalidArgument, match="DEEPSEEK_ENV_PATH must be an absolute path"):
         load({"DEEPSEEK_ENV_PATH": ".env"})
+
+
+def test_the_password_of_the_database_is_shown_nowhere() -> None:
+    url = "postgresql://me:pa55word@db.example:5432/fleet?sslmode=require&password=pa55word"
+    settings = load({"CODEX_MCP_DATABASE_URL": url})
+    assert settings.book == url
+    assert str(settings.database_url) == "postgresql://me@db.example:5432/fleet"
+    assert "pa55word" not in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["mysql://me:pa55word@x/y", "pa55word", "postgresql://[pa55word"])
+def test_what_is_no_database_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="CODEX_MCP_DATABASE_URL must be a URL") as refused:
+        load({"CODEX_MCP_DATABASE_URL": url})
+    assert "pa55word" not in str(refused.value)
+
+
+def test_a_host_has_the_machines_name_unless_it_is_given_one() -> None:
+    assert load({}).host
+    assert load({"CODEX_MCP_HOST": "east.example"}).host == "east.example"
+    with pytest.raises(InvalidArgument, match="CODEX_MCP_HOST must be a name"):
+        load({"CODEX_MCP_HOST": "two words"})

@@ -272,6 +272,20 @@ def import_state(
     raise typer.Exit(run(state_db, former, with_unfinished=with_unfinished, as_json=as_json))
 
 
+@app.command("move-to-postgres")
+def move_to_postgres(state_db: StateDb = None, as_json: AsJson = False) -> None:
+    """Copy the state of this machine into the empty database of CODEX_MCP_DATABASE_URL.
+
+    Every row is compared by hash; it is all there, or nothing is. Refused while a worker has the
+    state. Turns that run go on, and are this host's in the fleet.
+
+    Exit codes: 0 moved, 2 the command or a setting is wrong, or the target is not empty.
+    """
+    from codex_control_plane_mcp.doors.cli.move import run
+
+    raise typer.Exit(run(state_db, as_json=as_json))
+
+
 @app.command()
 def backup(
     path: Annotated[
