@@ -84,9 +84,9 @@ class _Host:
         self.name = HostId(f"host-{number}")
         self._how = how
         self._pen = pen
+        self.statements = 0
         self._opened = opened(url, make=self._make, lock_wait_seconds=120)
         self.book = self._opened.__enter__()
-        self.statements = 0
         self.claims: list[float] = []
 
     def _make(self, writer: Engine, reader: Engine) -> Book:

@@ -13,7 +13,10 @@ EXIT_NO_COPY = 1
 
 
 def run(state_db: str | None, to: str, *, as_json: bool) -> int:
-    named = settings.load(os.environ).state_db if state_db is None else paths.canonical(state_db)
+    chosen = settings.load(os.environ)
+    if state_db is None and chosen.database_url is not None:
+        raise InvalidArgument("the state is on PostgreSQL: copy it with pg_dump")
+    named = chosen.state_db if state_db is None else paths.canonical(state_db)
     state, target = Path(named), Path(paths.canonical(to))
     if not state.is_file():
         raise InvalidArgument(f"there is no state at {state}; name one with --state-db")
