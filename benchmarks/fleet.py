@@ -87,6 +87,9 @@ class _Host:
         self.statements = 0
         self._opened = opened(url, make=self._make, lock_wait_seconds=120)
         self.book = self._opened.__enter__()
+        self._generation = self.book.write_now(
+            lambda writing: workers.enter(writing, self.name, 1, "0")
+        )[0]
         self.claims: list[float] = []
 
     def _make(self, writer: Engine, reader: Engine) -> Book:
@@ -99,16 +102,13 @@ class _Host:
         self.statements += 1
 
     def work(self, start: threading.Barrier) -> None:
-        generation = self.book.write_now(lambda writing: workers.enter(writing, self.name, 1, "0"))[
-            0
-        ]
         self.statements = 0
         start.wait()
         while True:
             began = time.perf_counter()
-            taken = self.book.write_now(lambda writing: self._how(self.name, generation, writing))[
-                0
-            ]
+            taken = self.book.write_now(
+                lambda writing: self._how(self.name, self._generation, writing)
+            )[0]
             if not taken:
                 break
             self.claims.append((time.perf_counter() - began) * 1000)

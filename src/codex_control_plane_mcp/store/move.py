@@ -23,6 +23,7 @@ _ORDER = (
     "workflows",
     "workers",
     "hook_history",
+    "repairs",
 )
 _ROWS_AT_ONCE = 500
 
