@@ -63,6 +63,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     url: str = request.getfixturevalue("postgres_book")
     with desk_at(url) as sweeper:
         for table in (
+            "notices",
             "journal",
             "wishes",
             "interactions",

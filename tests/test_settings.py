@@ -178,6 +178,33 @@ def test_a_default_above_its_ceiling_is_refused_and_both_are_named(
     assert all(name in refused.value.message for name in ceiling | default)
 
 
+def test_a_webhook_is_https_or_on_this_machine_and_is_signed(tmp_path: Path) -> None:
+    signed = {"CODEX_MCP_NOTICES_WEBHOOK_SECRET_FILE": str(tmp_path / "secret")}
+
+    def told(url: str, **more: str) -> str | None:
+        return load({"CODEX_MCP_NOTICES_WEBHOOK_URL": url} | more).notices_webhook_url
+
+    for url in (
+        "https://example.org/hook",
+        "http://localhost:8000/",
+        "http://127.8.0.1/",
+        "http://[::1]/",
+    ):
+        assert told(url, **signed) == url
+    for url in ("http://example.org/", "http://127.0.0.1.example.org/", "http://10.0.0.1/"):
+        with pytest.raises(InvalidArgument, match="CODEX_MCP_NOTICES_ALLOW_HTTP"):
+            told(url, **signed)
+        assert told(url, CODEX_MCP_NOTICES_ALLOW_HTTP="true", **signed) == url
+    with pytest.raises(InvalidArgument, match="CODEX_MCP_NOTICES_WEBHOOK_SECRET_FILE"):
+        told("https://example.org/hook")
+
+
+def test_a_command_is_a_list_of_arguments(tmp_path: Path) -> None:
+    argv = ("/usr/bin/tell", "a person")
+    assert load({"CODEX_MCP_NOTICES_COMMAND": json.dumps(argv)}).notices_command == argv
+    assert from_file(tmp_path, notices_command=list(argv)).notices_command == argv
+
+
 def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"state_db": str(tmp_path / "s.sqlite3")}))
@@ -208,6 +235,12 @@ def test_the_state_database_is_the_one_that_the_pipe_means(tmp_path: Path) -> No
         ("CODEX_MCP_APP_SERVER", "remote"),
         ("CODEX_MCP_TOOLSETS", "core,all"),
         ("CODEX_MCP_TOOLSETS", ","),
+        ("CODEX_MCP_NOTICES_WEBHOOK_URL", "example.org/hook"),
+        ("CODEX_MCP_NOTICES_WEBHOOK_URL", "https://[::1"),
+        ("CODEX_MCP_NOTICES_WEBHOOK_URL", "https://me:secret@example.org/"),
+        ("CODEX_MCP_NOTICES_COMMAND", "notify me"),
+        ("CODEX_MCP_NOTICES_COMMAND", "[]"),
+        ("CODEX_MCP_NOTICES_COMMAND", '["notify", 1]'),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_its_name(variable: str, value: str) -> None:

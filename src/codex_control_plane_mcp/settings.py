@@ -4,6 +4,7 @@ Read once at the start of a process. Whether a folder exists or a Codex can be s
 here; a value that cannot be meant is refused by its name.
 """
 
+import ipaddress
 import json
 import math
 import os
@@ -103,6 +104,16 @@ class Settings:
     web: WebMode = "on"
     #: Where it listens on 127.0.0.1; 0: the system chooses, and it stays the same.
     web_port: int = 0
+    #: Who is told what needs a person and what has ended: a URL, a command, this machine's desktop.
+    notices_webhook_url: str | None = None
+    #: A file with the key that signs what is sent there; it is in no setting, so none shows it.
+    notices_webhook_secret_file: Path | None = None
+    #: Whether it may be plain http to another machine.
+    notices_allow_http: bool = False
+    notices_command: tuple[str, ...] = ()
+    notices_desktop: bool = False
+    #: Whether they are also told what was asked and reported.
+    notices_include_text: bool = False
     #: Where each field's value comes from: `default`, `environment NAME` or `file PATH`.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -174,6 +185,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             sources[name] = f"file {file_path}"
     settings = Settings(**values, sources=MappingProxyType(sources))  # type: ignore[arg-type]
     _refuse_defaults_above_the_ceilings(settings)
+    _refuse_an_unsafe_webhook(settings)
     return settings
 
 
@@ -193,6 +205,34 @@ def _refuse_defaults_above_the_ceilings(settings: Settings) -> None:
             "these",
             setting="CODEX_MCP_DEFAULT_APPROVAL_POLICY",
         )
+
+
+def _refuse_an_unsafe_webhook(settings: Settings) -> None:
+    if settings.notices_webhook_url is None:
+        return
+    url = urlsplit(settings.notices_webhook_url)
+    if url.scheme == "http" and not (is_loopback(url.hostname) or settings.notices_allow_http):
+        raise InvalidArgument(
+            "CODEX_MCP_NOTICES_WEBHOOK_URL is plain http to another machine, where anybody on the "
+            "way can read it; use https, or set CODEX_MCP_NOTICES_ALLOW_HTTP to true",
+            setting="CODEX_MCP_NOTICES_WEBHOOK_URL",
+        )
+    if settings.notices_webhook_secret_file is None:
+        raise InvalidArgument(
+            "CODEX_MCP_NOTICES_WEBHOOK_URL is set, and nothing to sign with: name a file that "
+            "holds a secret (`whsec_` and 24 to 64 bytes in base64) in "
+            "CODEX_MCP_NOTICES_WEBHOOK_SECRET_FILE",
+            setting="CODEX_MCP_NOTICES_WEBHOOK_SECRET_FILE",
+        )
+
+
+def is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return host is not None and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 # --- The file ------------------------------------------------------------------------------------
@@ -307,6 +347,32 @@ def _switch(value: object) -> bool:
             return False
         case _:
             raise ValueError("must be true or false")
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ValueError("must be a URL: https://host/path") from error
+    if not usable:
+        raise ValueError("must be a URL: https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not have a name or a password in it: it is shown and logged")
+    return text
+
+
+def _command(value: object) -> tuple[str, ...]:
+    """A list of arguments; in the environment, as JSON. No shell reads it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of a program and its arguments: ["/usr/bin/tell", "me"]')
+    return tuple(_text(one) for one in value)
 
 
 def _real_path(value: object) -> Path:
@@ -441,6 +507,12 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "http_port": ("CODEX_MCP_HTTP_PORT", _port),
     "web": ("CODEX_MCP_WEB", _one_of(*get_args(WebMode))),
     "web_port": ("CODEX_MCP_WEB_PORT", _any_port),
+    "notices_webhook_url": ("CODEX_MCP_NOTICES_WEBHOOK_URL", _url),
+    "notices_webhook_secret_file": ("CODEX_MCP_NOTICES_WEBHOOK_SECRET_FILE", _absolute_path),
+    "notices_allow_http": ("CODEX_MCP_NOTICES_ALLOW_HTTP", _switch),
+    "notices_command": ("CODEX_MCP_NOTICES_COMMAND", _command),
+    "notices_desktop": ("CODEX_MCP_NOTICES_DESKTOP", _switch),
+    "notices_include_text": ("CODEX_MCP_NOTICES_INCLUDE_TEXT", _switch),
     "deepseek_summary_enabled": ("DEEPSEEK_SUMMARY_ENABLED", _switch),
     "deepseek_env_path": ("DEEPSEEK_ENV_PATH", _absolute_path),
 }

@@ -20,6 +20,7 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "backup"),
         (ADMIN, "open"),
         (ADMIN, "smoke"),
+        (ADMIN, "notices"),
         (HOOKS, "install"),
         (HOOKS, "uninstall"),
         (HOOKS, "status"),

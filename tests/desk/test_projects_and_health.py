@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.desk import Projects
@@ -136,6 +137,21 @@ async def test_hooks_that_report_here_are_seen(at: Reception) -> None:
     health = await at.desk.health(Scope())
 
     assert (health.hooks.installed, health.hooks.enabled, health.hooks.waiting) == (True, True, 1)
+
+
+async def test_notices_that_were_given_up_are_a_problem(at: Reception) -> None:
+    operation = await submitted(at)
+    statement = text(
+        "INSERT INTO notices (seq, id, receiver, operation_id, notice, created_at, attempts,"
+        " due_at, dead_at) VALUES (1, 'n', 'webhook', :operation, '{}', 1, 10, 1, 1)"
+    )
+    values = {"operation": operation}
+    await at.book.write(lambda writing: writing.connection.execute(statement, values))
+
+    seen = await at.desk.health(Scope())
+
+    assert seen.overall_status == "degraded"
+    assert "1 notices could not be delivered" in seen.problems[0].message
 
 
 async def test_health_counts_the_work_at_hand(at: Reception) -> None:

@@ -36,7 +36,7 @@ from codex_control_plane_mcp.model.request import (
     TurnOptions,
 )
 from codex_control_plane_mcp.store import interactions, journal, operations, workers
-from codex_control_plane_mcp.store.book import Book, Writing, opened
+from codex_control_plane_mcp.store.book import Book, Outbox, Writing, opened
 from codex_control_plane_mcp.store.engine import LOCK_WAIT_SECONDS
 
 T = TypeVar("T")
@@ -166,10 +166,15 @@ class Desk:
 
 
 @contextmanager
-def desk(where: Path | str, *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[Desk]:
+def desk(
+    where: Path | str,
+    *,
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+    outbox: Outbox | None = None,
+) -> Iterator[Desk]:
     """One more process's view of the book at `where`, as far as the database can tell."""
     clock = HandClock()
-    with opened(where, clock=clock, lock_wait_seconds=lock_wait_seconds) as book:
+    with opened(where, clock=clock, lock_wait_seconds=lock_wait_seconds, outbox=outbox) as book:
         yield Desk(book, clock, where)
 
 

@@ -27,9 +27,12 @@ from codex_control_plane_mcp.model.ids import Generation
 from codex_control_plane_mcp.settings import DATABASE_VARIABLE, Settings
 from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
+from codex_control_plane_mcp.store.notices import Notices
 from codex_control_plane_mcp.store.presence import Presence
+from codex_control_plane_mcp.work.courier import Courier
 from codex_control_plane_mcp.work.hook_history import HookHistory
 from codex_control_plane_mcp.work.mends import Means
+from codex_control_plane_mcp.work.receivers import receivers_of
 from codex_control_plane_mcp.work.repairs import Repairs
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
@@ -48,11 +51,12 @@ class House:
 
     workshop: Workshop
     desk: Desk
+    courier: Courier
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is work, running or waiting for its turn."""
-        return bool(self.workshop.active or self.workshop.queued)
+        """Whether there is work, running or waiting for its turn, or a notice to be delivered."""
+        return bool(self.workshop.active or self.workshop.queued or self.courier.waiting)
 
 
 @asynccontextmanager
@@ -72,8 +76,17 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         environ=without_secrets(os.environ),
     )
     territory = Territory(settings)
+    receivers = receivers_of(settings)
+    outbox = Notices(tuple(receivers), with_text=settings.notices_include_text)
     async with AsyncExitStack() as stack:
-        book = stack.enter_context(opened(settings.book, clock=clock, host=host_of(settings)))
+        book = stack.enter_context(
+            opened(
+                settings.book,
+                clock=clock,
+                host=host_of(settings),
+                outbox=outbox if receivers else None,
+            )
+        )
         fleet = await stack.enter_async_context(
             in_fleet(settings, book, territory, lambda: supervisor.status().version)
         )
@@ -114,6 +127,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 forget_catalogue=desk.forget_capabilities,
             )
         )
+        courier = Courier(book, receivers)
         with beating(book, generation, lambda: bool(workshop.active)):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(workshop.run)
@@ -121,8 +135,9 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 tasks.start_soon(hooks.run)
                 tasks.start_soon(repairs.run)
                 tasks.start_soon(desk.searching.keep_up)
+                tasks.start_soon(courier.run)
                 try:
-                    yield House(workshop, desk)
+                    yield House(workshop, desk, courier)
                 finally:
                     tasks.cancel_scope.cancel()
         await _leave(book, generation, workshop, supervisor)

@@ -44,6 +44,7 @@ def log_to(path: Path) -> None:
     handler = RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # Both say each request or frame at INFO.
+    # They say each request, with its address, or each frame at INFO.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.getLogger("mcp").setLevel(logging.WARNING)
     logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -15,7 +15,7 @@ from codex_control_plane_mcp.model.ids import HostId, OperationId, ThreadId, Wor
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import interactions, operations, queue, workers
+from codex_control_plane_mcp.store import interactions, notices, operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.workers import Worker
 
@@ -39,6 +39,7 @@ class _Books:
     pending_interactions: int
     worker: Worker | None
     troubles: list[Operation]
+    dead_notices: int
     operation: views.OperationLine | None
 
 
@@ -55,6 +56,14 @@ async def look_around(
     books = await book.read(lambda reading: _look(reading, scope, book.host))
     app_server, codex = runtime.app_server(), runtime.codex()
     problems = _problems(settings, app_server, codex, around.disk)
+    if books.dead_notices:
+        problems.append(
+            views.Problem(
+                "degraded",
+                f"{books.dead_notices} notices could not be delivered and were given up; see "
+                "`codex-control-plane-mcp-admin notices list`, mend the receiver, and replay them",
+            )
+        )
     return views.HealthView(
         overall_status=_overall(problems),
         problems=tuple(problems),
@@ -105,6 +114,7 @@ def _look(reading: Reading, scope: Scope, host: HostId) -> _Books:
         pending_interactions=interactions.open_count(reading),
         worker=workers.latest(reading, host),
         troubles=operations.recent_troubles(reading, scope.max_recent_errors),
+        dead_notices=notices.dead_count(reading),
         operation=None if operation is None else lines(reading, [operation])[0],
     )
 

@@ -21,6 +21,8 @@ class Subject(Enum):
     QUEUE = auto()
     #: Somebody wants something mended, or it is: no operation, but a run of a repair.
     REPAIR = auto()
+    #: A notice was put into the outbox.
+    NOTICE = auto()
 
 
 #: What a transaction changed, of which operations.

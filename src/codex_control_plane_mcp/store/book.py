@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine
 
 from codex_control_plane_mcp.clock import Clock, Moment, SystemClock
 from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, RepairId
+from codex_control_plane_mcp.model.interaction import Interaction
+from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.store.bell import Bell, News, Subject
 from codex_control_plane_mcp.store.engine import (
     LOCK_WAIT_SECONDS,
@@ -30,6 +32,14 @@ T = TypeVar("T")
 Reading: TypeAlias = Connection
 
 
+class Outbox(Protocol):
+    """Puts what a person is to be told of a fact beside it, in its transaction."""
+
+    def ended(self, writing: "Writing", operation: Operation) -> None: ...
+
+    def opened(self, writing: "Writing", interaction: Interaction) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Writing:
     """One write transaction. What it changes is told to the bell once it is committed."""
@@ -38,6 +48,8 @@ class Writing:
     now: Moment
     #: Where the writer is.
     host: HostId = HERE
+    #: None: nobody is to be told anything.
+    outbox: Outbox | None = None
     news: set[tuple[Subject, OperationId | RepairId]] = field(default_factory=set)
 
     def tell(self, operation_id: OperationId | RepairId, *subjects: Subject) -> None:
@@ -59,6 +71,7 @@ class Book:
         clock: Clock | None = None,
         threads: bool = True,
         host: HostId = HERE,
+        outbox: Outbox | None = None,
     ) -> None:
         self.host = host
         self.bell = Bell()
@@ -68,6 +81,7 @@ class Book:
         self._reader = reader
         self._clock = clock or SystemClock()
         self._threads = threads
+        self._outbox = outbox
         self._pen = anyio.CapacityLimiter(1)
         # For writers that are threads of their own and do not queue for the pen.
         self._lock = threading.Lock()
@@ -91,7 +105,7 @@ class Book:
     def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
         """`write` for a caller without an event loop; the bell is left to the caller."""
         with self._lock, self._writer.begin() as connection:
-            writing = Writing(connection, self._clock.now(), self.host)
+            writing = Writing(connection, self._clock.now(), self.host, self._outbox)
             result = work(writing)
             news = frozenset(writing.news)
             if news and self.herald is not None:
@@ -129,6 +143,7 @@ def opened(
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
     make: Callable[[Engine, Engine], Book] | None = None,
     host: HostId = HERE,
+    outbox: Outbox | None = None,
 ) -> Iterator[Book]:
     """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
     present edition first. `make` makes it of its engines, if not the usual way."""
@@ -136,7 +151,11 @@ def opened(
         engines = open_postgres(where, lock_wait_seconds)
     else:
         engines = open_sqlite(where, lock_wait_seconds)
-    book = make(*engines) if make else Book(*engines, clock=clock, threads=threads, host=host)
+    book = (
+        make(*engines)
+        if make
+        else Book(*engines, clock=clock, threads=threads, host=host, outbox=outbox)
+    )
     try:
         book.write_now(lambda writing: migrate(writing.connection, writing.now))
         yield book

@@ -63,6 +63,8 @@ def open_interaction(
     writing.tell(operation_id, Subject.FACT)
     opened = get(writing.connection, interaction_id)
     assert opened is not None  # noqa: S101  # it was inserted in this very transaction
+    if writing.outbox is not None:
+        writing.outbox.opened(writing, opened)
     return opened
 
 

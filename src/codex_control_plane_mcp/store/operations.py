@@ -239,6 +239,8 @@ def record(
     writing.tell(operation.id, Subject.FACT)
     if moved.is_final:
         writing.tell(operation.id, Subject.QUEUE)
+        if writing.outbox is not None and not operation.is_final:
+            writing.outbox.ended(writing, moved)
     return moved
 
 

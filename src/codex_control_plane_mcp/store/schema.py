@@ -188,6 +188,22 @@ host_projects = Table(
     Column("path", Text, nullable=False),
 )
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),
+    Column("receiver", Text, nullable=False),
+    Column("operation_id", Text, nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("trouble", Text),
+    Column("delivered_at", BigInteger),
+    Column("dead_at", BigInteger),
+)
+
 edition = Table(
     "edition",
     metadata,

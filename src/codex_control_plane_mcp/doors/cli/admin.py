@@ -310,6 +310,70 @@ def backup(
     raise typer.Exit(run(state_db, path, as_json=as_json))
 
 
+notices = typer.Typer(
+    help="What a person is told without asking: of questions, plans, and ends.\n\n"
+    "Without a command it lists them. Nobody is told anything before a receiver is set: "
+    "CODEX_MCP_NOTICES_WEBHOOK_URL, CODEX_MCP_NOTICES_COMMAND, CODEX_MCP_NOTICES_DESKTOP.\n\n"
+    "Exit codes: 0 done, 1 not sent, 2 the command or a setting is wrong.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.add_typer(notices, name="notices")
+
+
+@notices.callback(invoke_without_command=True)
+def _notices(context: typer.Context, state_db: StateDb = None, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_notices(state_db=state_db, as_json=as_json)
+
+
+@notices.command("list")
+def list_notices(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many at most.")] = 50,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest: first those given up, then those that wait.
+
+    Exit codes: 0 shown, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.notices import show
+
+    raise typer.Exit(show(state_db, limit, as_json=as_json))
+
+
+@notices.command()
+def replay(
+    notice_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Of the notice, as `list` shows it.")
+    ] = None,
+    all_dead: Annotated[
+        bool, typer.Option("--all-dead", help="All that were given up, instead of one.")
+    ] = False,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a notice sent once more, under the same id.
+
+    The worker does so within five minutes; where none runs, the next one does.
+
+    Exit codes: 0 it will be sent, 1 there is none to send, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.notices import send_again
+
+    raise typer.Exit(send_again(state_db, notice_id, all_dead=all_dead, as_json=as_json))
+
+
+@notices.command("test")
+def try_receivers(as_json: AsJson = False) -> None:
+    """Send a test notice to each receiver that the settings name, from here and now.
+
+    Exit codes: 0 all took it, 1 one did not, 2 the command or a setting is wrong.
+    """
+    from codex_control_plane_mcp.doors.cli.notices import try_out
+
+    raise typer.Exit(try_out(as_json=as_json))
+
+
 @app.command()
 def requeue(
     operation_id: Annotated[str, typer.Argument(help="A task whose evidence says owner_gone.")],

@@ -254,3 +254,27 @@ CREATE INDEX workers_by_host ON workers (host, generation);
 -- Where a thread lives is where its newest operation ran.
 CREATE INDEX operations_at_home ON operations (thread_id, created_at)
     WHERE thread_id IS NOT NULL AND host IS NOT NULL;
+
+-- The outbox: what a person is to be told, once for each receiver.
+CREATE TABLE notices (
+    seq          BIGINT NOT NULL PRIMARY KEY,
+    -- Named after the fact: it stays the same however often it is sent.
+    id           TEXT NOT NULL,
+    receiver     TEXT NOT NULL CHECK (receiver IN ('webhook', 'command', 'desktop')),
+    operation_id TEXT NOT NULL REFERENCES operations (id),
+    notice       TEXT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    attempts     BIGINT NOT NULL,
+    -- When it is tried next.
+    due_at       BIGINT NOT NULL,
+    trouble      TEXT,
+    delivered_at BIGINT,
+    dead_at      BIGINT,
+    UNIQUE (id, receiver),
+    CHECK (delivered_at IS NULL OR dead_at IS NULL)
+);
+
+CREATE INDEX notices_waiting ON notices (receiver, operation_id, seq)
+    WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX notices_delivered ON notices (delivered_at) WHERE delivered_at IS NOT NULL;
+CREATE INDEX notices_dead ON notices (dead_at) WHERE dead_at IS NOT NULL;
