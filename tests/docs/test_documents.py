@@ -18,6 +18,7 @@ from codex_control_plane_mcp import settings
 from codex_control_plane_mcp.doors.cli import admin, hooks
 from codex_control_plane_mcp.doors.cli.clients import CLIENTS, ByCommand, Entry
 from codex_control_plane_mcp.doors.mcp.tools import TOOLS
+from codex_control_plane_mcp.model.notice import Event
 from scripts import make_docs
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +151,8 @@ def test_json_can_be_read_and_settings_can_be_loaded(file: Path, tmp_path: Path)
         elif "mcpServers" in stored:
             (server,) = stored["mcpServers"].values()
             settings.load(server["env"])
+        elif "event" in stored:
+            assert stored["event"] in set(Event)
         else:
             assert "ok" in stored
 
