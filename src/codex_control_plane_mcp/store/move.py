@@ -24,6 +24,7 @@ _ORDER = (
     "workers",
     "hook_history",
     "repairs",
+    "notices",
 )
 _ROWS_AT_ONCE = 500
 
