@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from codex_control_plane_mcp.clock import later
-from codex_control_plane_mcp.model.ids import TurnId, new_workflow_id
+from codex_control_plane_mcp.model.ids import HERE, HostId, TurnId, new_workflow_id
 from codex_control_plane_mcp.model.notice import Event
 from codex_control_plane_mcp.model.operation import (
     Claimed,
@@ -183,6 +184,18 @@ def test_who_is_given_up_holds_up_nobody_and_can_be_sent_again(telling: Desk) ->
     assert telling.read(notices.dead_count) == 0
     assert telling.write(lambda writing: notices.replay(writing, "op_none_ended")) == 0
     assert telling.write(lambda writing: notices.replay(writing, asked.id)) == 2
+
+
+def test_a_host_of_a_fleet_delivers_what_it_wrote_down_itself(telling: Desk) -> None:
+    ours = telling.record(telling.submit(), Failed(TROUBLE))
+    telling.book.host = HostId("elsewhere")
+    theirs = telling.record(telling.submit(), Failed(TROUBLE))
+
+    for host, operation in ((HERE, ours), (HostId("elsewhere"), theirs)):
+        (one,) = telling.read(partial(notices.heads, receiver="webhook", limit=9, host=host))
+        assert one.notice.id == f"{operation.id}_ended"
+        waiting = telling.read(partial(notices.waiting_count, receiver="webhook", host=host))
+        assert waiting == 1
 
 
 def test_what_was_delivered_long_ago_is_forgotten(telling: Desk) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from codex_control_plane_mcp.clock import Moment, later
+from codex_control_plane_mcp.model.ids import HERE, HostId
 from codex_control_plane_mcp.model.interaction import Interaction, Kind
 from codex_control_plane_mcp.model.notice import Event, Notice
 from codex_control_plane_mcp.model.operation import Operation, Status
@@ -125,6 +126,7 @@ class Notices:
                     "seq": number,
                     "id": notice.id,
                     "receiver": receiver,
+                    "host": writing.host,
                     "operation_id": operation.id,
                     "notice": json.dumps(to_plain(notice)),
                     "created_at": writing.now,
@@ -188,9 +190,10 @@ _ASKS = {
 # --- Taking out ----------------------------------------------------------------------------------
 
 
-def heads(connection: Connection, receiver: str, limit: int) -> list[Delivery]:
-    """Of each operation the notice that a receiver is to get next; those due first come first."""
-    found = connection.execute(_HEADS, {"receiver": receiver, "most": limit})
+def heads(connection: Connection, receiver: str, limit: int, host: HostId = HERE) -> list[Delivery]:
+    """Of each operation the notice that a receiver is to get next from a host; those due first come
+    first."""
+    found = connection.execute(_HEADS, {"receiver": receiver, "host": host, "most": limit})
     return [_delivery(row) for row in found]
 
 
@@ -239,8 +242,8 @@ def newest(connection: Connection, limit: int) -> list[Delivery]:
     return [_delivery(row) for row in connection.execute(_NEWEST, {"most": limit})]
 
 
-def waiting_count(connection: Connection, receiver: str) -> int:
-    return connection.scalar(_COUNT_WAITING, {"receiver": receiver}) or 0
+def waiting_count(connection: Connection, receiver: str, host: HostId = HERE) -> int:
+    return connection.scalar(_COUNT_WAITING, {"receiver": receiver, "host": host}) or 0
 
 
 def dead_count(connection: Connection) -> int:
@@ -274,10 +277,12 @@ _HEADS = (
     .where(
         _WAITS,
         _ROWS.receiver == bindparam("receiver"),
+        _ROWS.host == bindparam("host"),
         ~exists().where(
             _EARLIER.delivered_at.is_(None),
             _EARLIER.dead_at.is_(None),
             _EARLIER.receiver == _ROWS.receiver,
+            _EARLIER.host == _ROWS.host,
             _EARLIER.operation_id == _ROWS.operation_id,
             _EARLIER.seq < _ROWS.seq,
         ),
@@ -299,6 +304,8 @@ _NEWEST = (
     .limit(bindparam("most"))
 )
 _COUNT_WAITING = (
-    select(func.count()).select_from(notices).where(_WAITS, _ROWS.receiver == bindparam("receiver"))
+    select(func.count())
+    .select_from(notices)
+    .where(_WAITS, _ROWS.receiver == bindparam("receiver"), _ROWS.host == bindparam("host"))
 )
 _COUNT_DEAD = select(func.count()).select_from(notices).where(_ROWS.dead_at.is_not(None))

@@ -194,6 +194,7 @@ notices = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("id", Text, nullable=False),
     Column("receiver", Text, nullable=False),
+    Column("host", Text, nullable=False),
     Column("operation_id", Text, nullable=False),
     Column("notice", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),

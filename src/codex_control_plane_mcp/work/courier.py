@@ -74,13 +74,17 @@ class Courier:
 
     async def _round(self, name: ReceiverName, receiver: Receiver) -> float:
         """Send what is due; in how many seconds there may be more."""
-        heads = await self._book.read(partial(notices.heads, receiver=name, limit=AT_ONCE))
+        heads = await self._book.read(
+            partial(notices.heads, receiver=name, limit=AT_ONCE, host=self._book.host)
+        )
         now = self._book.now()
         due = [head for head in heads if head.due_at <= now]
         async with anyio.create_task_group() as tasks:
             for delivery in due:
                 tasks.start_soon(self._deliver, delivery, receiver)
-        self._waiting[name] = await self._book.read(partial(notices.waiting_count, receiver=name))
+        self._waiting[name] = await self._book.read(
+            partial(notices.waiting_count, receiver=name, host=self._book.host)
+        )
         if due:
             return 0
         return min([LOOK_SECONDS, *(seconds_between(now, head.due_at) for head in heads)])

@@ -261,6 +261,8 @@ CREATE TABLE notices (
     -- Named after the fact: it stays the same however often it is sent.
     id           TEXT NOT NULL,
     receiver     TEXT NOT NULL CHECK (receiver IN ('webhook', 'command', 'desktop')),
+    -- Who delivers it: the host that wrote the fact down.
+    host         TEXT NOT NULL,
     operation_id TEXT NOT NULL REFERENCES operations (id),
     notice       TEXT NOT NULL,
     created_at   BIGINT NOT NULL,
@@ -274,7 +276,7 @@ CREATE TABLE notices (
     CHECK (delivered_at IS NULL OR dead_at IS NULL)
 );
 
-CREATE INDEX notices_waiting ON notices (receiver, operation_id, seq)
+CREATE INDEX notices_waiting ON notices (receiver, host, operation_id, seq)
     WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX notices_delivered ON notices (delivered_at) WHERE delivered_at IS NOT NULL;
 CREATE INDEX notices_dead ON notices (dead_at) WHERE dead_at IS NOT NULL;
