@@ -62,7 +62,8 @@ def _api_contract() -> Iterator[str]:
     yield '```json\n{"ok": true}\n```\n'
     yield "An error has `isError: true`, also for an unknown tool; `message` says what to do:\n"
     yield '```json\n{"ok": false, "error": {"code": "CODEX_BUSY", "message": "…", "details": {},'
-    yield ' "retryable": true}}\n```\n'
+    yield ' "retryable": true, "nextRecommendedAction": "try_again"}}\n```\n'
+    yield "A result with `nextRecommendedAction` says in `nextStep` what that means.\n"
     yield "| code | the same call may succeed later |\n|---|---|"
     for code, retryable in sorted(_codes().items()):
         yield f"| `{code}` | {'yes' if retryable else 'no'} |"
