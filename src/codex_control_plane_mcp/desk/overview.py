@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Final
 
-from codex_control_plane_mcp.clock import Clock, Moment, seconds_between
+from codex_control_plane_mcp.clock import Clock, Moment, later, seconds_between
 from codex_control_plane_mcp.desk import status
 from codex_control_plane_mcp.desk.interactions import show
 from codex_control_plane_mcp.desk.queue import ABOUT_TO_START
@@ -33,7 +33,7 @@ from codex_control_plane_mcp.desk.views_overview import (
     WorkflowCard,
     WorkflowCards,
 )
-from codex_control_plane_mcp.desk.workflows.standing import present
+from codex_control_plane_mcp.desk.workflows.standing import present, undecided
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
 from codex_control_plane_mcp.model.interaction import Interaction
@@ -47,7 +47,7 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.request import options_of
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.model.workflow import UNDECIDED, Stand, Workflow, WorkflowKind
+from codex_control_plane_mcp.model.workflow import Stand, Workflow
 from codex_control_plane_mcp.store import (
     interactions,
     journal,
@@ -67,8 +67,6 @@ THREAD_SHOWN: Final = 20
 LATEST_CHARS: Final = 200
 #: Plans that nobody decided on for longer than this are in the list of plans only.
 FRESH_SECONDS: Final = 14 * 86_400
-#: Workflows looked through for such plans.
-RECENT_WORKFLOWS: Final = 100
 
 #: Which operations a list is of, by a name that people choose from.
 STATES: Final[Mapping[str, frozenset[Status]]] = {
@@ -113,7 +111,7 @@ class Overview:
         at = self._clock.now()
 
         def look(reading: Reading) -> Waiting:
-            return Waiting(len(_open(reading)), len(_undecided(reading, at)))
+            return Waiting(len(_open(reading)), len(undecided(reading, _fresh(at))))
 
         return await self._book.read(look)
 
@@ -204,7 +202,7 @@ def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
     waiting = queue.front(reading, limits, now, QUEUE_SHOWN)
     return Board(
         questions=_asked_cards(reading, _open(reading)),
-        decisions=tuple(_workflow_card(*one) for one in _undecided(reading, now)),
+        decisions=tuple(_workflow_card(*one) for one in undecided(reading, _fresh(now))),
         running=tuple(
             replace(_card(reading, one, now), latest=_latest(reading, one.id))
             for one in sorted(active, key=lambda one: one.started_at or 0, reverse=True)
@@ -264,17 +262,9 @@ def _latest(reading: Reading, operation_id: OperationId) -> str | None:
     return end_of(last[0].text.strip(), LATEST_CHARS)[0] if last else None
 
 
-def _undecided(reading: Reading, now: Moment) -> list[tuple[Workflow, Stand]]:
-    """The workflows that wait for a decision, oldest first."""
-    recent = [
-        one
-        for one in workflows.newest(reading, RECENT_WORKFLOWS)
-        if one.kind is WorkflowKind.PLAN_THEN_EXECUTE
-        and one.approval is None
-        and seconds_between(one.updated_at, now) < FRESH_SECONDS
-    ]
-    standing = [(one, present(reading, one)) for one in reversed(recent)]
-    return [(one, at) for one, at in standing if at.phase in UNDECIDED]
+def _fresh(now: Moment) -> Moment:
+    """What has not moved since then is no news."""
+    return later(now, -FRESH_SECONDS)
 
 
 def _workflow_card(workflow: Workflow, at: Stand) -> WorkflowCard:

@@ -3,26 +3,21 @@
 Functions of the book, the limits and the time. Nothing is asked of Codex, nothing is written.
 """
 
-from typing import Final
-
 from codex_control_plane_mcp.clock import Moment, seconds_between
 from codex_control_plane_mcp.desk import status
 from codex_control_plane_mcp.desk.queue import ABOUT_TO_START
 from codex_control_plane_mcp.desk.recent import title_of
 from codex_control_plane_mcp.desk.views import QueueState
 from codex_control_plane_mcp.desk.views_roll import Roll, RollLine, UndecidedLine, Wanted
-from codex_control_plane_mcp.desk.workflows.standing import found, present
+from codex_control_plane_mcp.desk.workflows.standing import found, undecided
 from codex_control_plane_mcp.desk.workflows.status import next_action
 from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
 from codex_control_plane_mcp.model.operation import WITH_TURN, Operation
 from codex_control_plane_mcp.model.request import options_of
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.model.workflow import UNDECIDED, Stand, Workflow
+from codex_control_plane_mcp.model.workflow import Stand, Workflow
 from codex_control_plane_mcp.store import lookup, operations, queue
 from codex_control_plane_mcp.store.book import Reading
-
-#: Plans that nobody decided on are looked for among so many of the newest.
-PLANS: Final = 50
 
 
 def roll(reading: Reading, limits: Limits, now: Moment, *, shown: int, ended: int) -> Roll:
@@ -32,7 +27,7 @@ def roll(reading: Reading, limits: Limits, now: Moment, *, shown: int, ended: in
     asked = status.open_questions(reading, [one.id for one in active])
     last = operations.many(reading, lookup.ended_last(reading, ended))
     return Roll(
-        undecided=_undecided(reading),
+        undecided=tuple(_undecided_line(*one) for one in undecided(reading)),
         active=tuple(
             _line(one, QueueState("active"), now, len(asked[one.id]))
             # Who wants somebody comes first.
@@ -98,14 +93,6 @@ def _line(operation: Operation, state: QueueState, now: Moment, asked: int = 0) 
         pending_interaction_count=asked,
         latest_seq=operation.last_seq,
         last_error=status.last_error(operation),
-    )
-
-
-def _undecided(reading: Reading) -> tuple[UndecidedLine, ...]:
-    ids = lookup.not_approved(reading, PLANS)
-    standing = [(one, present(reading, one)) for one in (found(reading, id_) for id_ in ids)]
-    return tuple(
-        _undecided_line(workflow, now) for workflow, now in standing if now.phase in UNDECIDED
     )
 
 

@@ -1,12 +1,11 @@
-"""Finds what people look for: by how an id begins, what ended last, what nobody has decided on."""
+"""Finds what people look for: by how an id begins, and what ended last."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection, select
 
-from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
-from codex_control_plane_mcp.model.workflow import WorkflowKind
+from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.store.schema import interactions, operations, workflows
 
 #: Kinds of things by how their ids begin.
@@ -32,17 +31,3 @@ def ended_last(connection: Connection, limit: int) -> Sequence[OperationId]:
         .order_by(operations.c.completed_at.desc(), operations.c.id.desc())
         .limit(limit)
     ).all()
-
-
-def not_approved(connection: Connection, limit: int) -> Sequence[WorkflowId]:
-    """Workflows with a plan in them that nobody has approved, newest first."""
-    ids = connection.scalars(
-        select(workflows.c.id)
-        .where(
-            workflows.c.kind == WorkflowKind.PLAN_THEN_EXECUTE.value,
-            workflows.c.approval.is_(None),
-        )
-        .order_by(workflows.c.id.desc())
-        .limit(limit)
-    )
-    return [WorkflowId(id_) for id_ in ids]

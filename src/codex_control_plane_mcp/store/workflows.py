@@ -103,6 +103,20 @@ def newest(
     return [_workflow(row) for row in connection.execute(query)]
 
 
+def not_approved(connection: Connection, limit: int) -> list[Workflow]:
+    """Those with a plan in them that nobody has approved, newest first."""
+    query = (
+        select(workflows)
+        .where(
+            workflows.c.kind == WorkflowKind.PLAN_THEN_EXECUTE.value,
+            workflows.c.approval.is_(None),
+        )
+        .order_by(workflows.c.id.desc())
+        .limit(limit)
+    )
+    return [_workflow(row) for row in connection.execute(query)]
+
+
 def operations_of(connection: Connection, workflow: Workflow) -> list[Operation]:
     """In the order in which they came."""
     return many(connection, workflow.operation_ids)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import InvalidArgument, WorkflowNotFound
 from codex_control_plane_mcp.model.ids import WorkflowId
 from codex_control_plane_mcp.model.workflow import (
+    UNDECIDED,
     Phase,
     Sighting,
     Stand,
@@ -16,6 +18,9 @@ from codex_control_plane_mcp.model.workflow import (
 )
 from codex_control_plane_mcp.store import workflows
 from codex_control_plane_mcp.store.book import Reading
+
+#: Plans that nobody decided on are looked for among so many of the newest without approval.
+UNDECIDED_SOUGHT: Final = 100
 
 
 def found(reading: Reading, workflow_id: WorkflowId) -> Workflow:
@@ -38,6 +43,17 @@ def present(reading: Reading, workflow: Workflow, elsewhere: Sequence[Sighting] 
         return now
     seen = [*workflows.plans_of(reading, now.thread_id), *elsewhere]
     return stand(workflow, ours, newest_candidate(workflow, ours, seen))
+
+
+def undecided(reading: Reading, since: Moment | None = None) -> list[tuple[Workflow, Stand]]:
+    """Those that wait for somebody's decision, oldest first; `since`: that moved after it."""
+    recent = [
+        one
+        for one in reversed(workflows.not_approved(reading, UNDECIDED_SOUGHT))
+        if since is None or one.updated_at > since
+    ]
+    standing = [(one, present(reading, one)) for one in recent]
+    return [(one, now) for one, now in standing if now.phase in UNDECIDED]
 
 
 def refusal(now: Stand, what: str) -> InvalidArgument:
