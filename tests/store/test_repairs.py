@@ -31,6 +31,7 @@ def wished(desk: Desk, scope: RepairScope = SCOPE, *, dry_run: bool = False) -> 
             force=True,
             made_by="anna",
             created_at=writing.now,
+            plan_id=None if dry_run else RepairId("rp_0"),
         )
         repairs.wish_repair(writing, run)
         assert (Subject.REPAIR, run.id) in writing.news

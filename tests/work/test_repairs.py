@@ -11,7 +11,7 @@ import pytest
 
 from codex_control_plane_mcp.codex.errors import BinaryNotFound
 from codex_control_plane_mcp.codex.supervisor import Status as AppServerStatus
-from codex_control_plane_mcp.desk.repair import Asked, mend
+from codex_control_plane_mcp.desk.repair import Asked, carry_out, mend
 from codex_control_plane_mcp.desk.views_diagnostics import RepairView
 from codex_control_plane_mcp.errors import (
     Busy,
@@ -22,6 +22,7 @@ from codex_control_plane_mcp.errors import (
 from codex_control_plane_mcp.model.ids import (
     OperationId,
     ProjectId,
+    RepairId,
     WorkflowId,
     new_operation_id,
     new_repair_id,
@@ -276,6 +277,29 @@ async def test_a_turn_is_interrupted_only_by_force(bench: Workbench, codex: Fake
     await bench.both(Action.INTERRUPT_TURN, operation_id=task.id, force=True)
 
     assert (await task.ends()).status is Status.INTERRUPTED
+
+
+async def test_a_plan_that_was_read_is_carried_out_or_nothing_is(
+    bench: Workbench, codex: FakeCodex
+) -> None:
+    first = await running(bench, codex)
+    book = bench.house.book
+    read = await bench.dry(Action.INTERRUPT_TURN, force=True, operation_id=first.id)
+    other = await bench.dry(Action.RESTART_APP_SERVER_IDLE)
+    assert other.outcome == "refused"
+    with pytest.raises(InvalidArgument, match="planned"):
+        await carry_out(book, RepairId(other.repair_run_id), "anna")
+
+    (await codex.turn()).asks_to_run("rm -rf build")
+    await first.becomes(Status.WAITING_FOR_APPROVAL)
+    with pytest.raises(Busy, match="look at it again"):
+        await carry_out(book, RepairId(read.repair_run_id), "anna")
+    assert (await first.now()).status is Status.WAITING_FOR_APPROVAL
+
+    anew = await bench.dry(Action.INTERRUPT_TURN, force=True, operation_id=first.id)
+    done = await carry_out(book, RepairId(anew.repair_run_id), "anna")
+    assert (done.outcome, done.changes) == ("applied", anew.changes)
+    assert (await first.ends()).status is Status.INTERRUPTED
 
 
 # --- Questions and prompts -----------------------------------------------------------------------

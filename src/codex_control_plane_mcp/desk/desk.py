@@ -72,6 +72,7 @@ from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
 from codex_control_plane_mcp.model.ids import (
     InteractionId,
     OperationId,
+    RepairId,
     ThreadId,
     TurnId,
     WorkflowId,
@@ -360,6 +361,14 @@ class Desk:
     async def repair(self, asked: repair.Asked) -> views_diagnostics.RepairView:
         """Have something mended, or planned."""
         return await repair.mend(self._book, asked)
+
+    async def repair_sheet(self, repair_id: RepairId) -> views_diagnostics.RepairSheet:
+        """A repair that was asked for, and what came of it."""
+        return await repair.sheet(self._book, repair_id)
+
+    async def carry_out_repair(self, plan_id: RepairId, by: str) -> views_diagnostics.RepairView:
+        """Have done just what a dry run said."""
+        return await repair.carry_out(self._book, plan_id, by)
 
     async def restart_app_server(self, by: str, *, force: bool) -> views_diagnostics.RepairView:
         """End the app-server after its turns, and start another. By force turns are cut off."""

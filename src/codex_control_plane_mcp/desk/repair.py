@@ -1,15 +1,15 @@
 """Takes in what somebody wants mended, and waits for what comes of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import anyio
 
 from codex_control_plane_mcp.desk.status import found
-from codex_control_plane_mcp.desk.views_diagnostics import ChangeView, RepairView
+from codex_control_plane_mcp.desk.views_diagnostics import ChangeView, RepairSheet, RepairView
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
-from codex_control_plane_mcp.errors import Busy, ControlPlaneError, InvalidArgument
+from codex_control_plane_mcp.errors import Busy, ControlPlaneError, InvalidArgument, NotFound
 from codex_control_plane_mcp.model.ids import RepairId, new_repair_id
 from codex_control_plane_mcp.model.repair import NEED_FORCE, Action, Outcome, RepairRun, RepairScope
 from codex_control_plane_mcp.store import repairs
@@ -33,6 +33,8 @@ class Asked:
     scope: RepairScope = field(default_factory=RepairScope)
     dry_run: bool = True
     force: bool = False
+    #: The dry run that was read.
+    plan_id: RepairId | None = None
 
 
 async def mend(book: Book, asked: Asked) -> RepairView:
@@ -52,6 +54,51 @@ async def mend(book: Book, asked: Asked) -> RepairView:
     if run.outcome is Outcome.REFUSED and not run.dry_run:
         raise _refusal(run)
     return shown(run)
+
+
+async def carry_out(book: Book, plan_id: RepairId, by: str) -> RepairView:
+    """Have done what a dry run said, or nothing where it would not be just that any more.
+
+    Raises NotFound, InvalidArgument for a run that planned nothing, and Busy.
+    """
+    plan = await _found(book, plan_id)
+    if not _can_be_carried_out(plan):
+        raise InvalidArgument("only what a dry run has planned can be carried out")
+    return await mend(
+        book,
+        Asked(
+            action=plan.action,
+            by=by,
+            scope=plan.scope,
+            dry_run=False,
+            force=plan.force,
+            plan_id=plan.id,
+        ),
+    )
+
+
+async def sheet(book: Book, repair_id: RepairId) -> RepairSheet:
+    """One run, as people look at it. Raises NotFound."""
+    run = await _found(book, repair_id)
+    return RepairSheet(
+        view=shown(run),
+        scope={name: id_ for name, id_ in asdict(run.scope).items() if id_ is not None},
+        force=run.force,
+        made_by=run.made_by,
+        created_at=run.created_at,
+        can_be_carried_out=_can_be_carried_out(run),
+    )
+
+
+def _can_be_carried_out(run: RepairRun) -> bool:
+    return run.dry_run and run.outcome is Outcome.PLANNED
+
+
+async def _found(book: Book, repair_id: RepairId) -> RepairRun:
+    run = await book.read(lambda reading: repairs.get(reading, repair_id))
+    if run is None:
+        raise NotFound(f"there is no repair {repair_id}")
+    return run
 
 
 def _refusal(run: RepairRun) -> ControlPlaneError:
@@ -85,6 +132,7 @@ def _enter(writing: Writing, asked: Asked) -> RepairId:
         force=asked.force,
         made_by=asked.by,
         created_at=writing.now,
+        plan_id=asked.plan_id,
     )
     repairs.wish_repair(writing, run)
     return run.id

@@ -156,3 +156,18 @@ class RepairView:
     #: What came of it; of a dry run, what it costs, or why it would be refused.
     result: str | None
     next_recommended_action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSheet:
+    """A run of a repair, as people look at it."""
+
+    view: RepairView
+    #: What it is applied to, by the names that a repair takes; empty: the whole.
+    scope: Mapping[str, str]
+    #: Whether it was asked for though it costs work.
+    force: bool
+    made_by: str
+    created_at: Moment
+    #: Whether it is a plan that somebody may have carried out.
+    can_be_carried_out: bool

@@ -82,6 +82,8 @@ class RepairRun:
     force: bool
     made_by: str
     created_at: Moment
+    #: The dry run that somebody read and had carried out: what it said is changed, or nothing.
+    plan_id: RepairId | None = None
     done_at: Moment | None = None
     outcome: Outcome | None = None
     changes: tuple[Change, ...] = ()

@@ -38,6 +38,7 @@ def wish_repair(writing: Writing, run: RepairRun) -> None:
             "created_at": writing.now,
             "changes": "[]",
             "host": writing.host,
+            "plan_id": run.plan_id,
         },
     )
     writing.tell(run.id, Subject.REPAIR)
@@ -97,6 +98,7 @@ def _run(row: Row[Any]) -> RepairRun:
         force=bool(row.force),
         made_by=row.made_by,
         created_at=Moment(row.created_at),
+        plan_id=row.plan_id,
         done_at=row.done_at,
         outcome=None if row.outcome is None else Outcome(row.outcome),
         changes=tuple(Change(**one) for one in json.loads(row.changes)),

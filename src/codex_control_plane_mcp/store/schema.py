@@ -165,6 +165,7 @@ repairs = Table(
     Column("changes", Text, nullable=False),
     Column("result", Text),
     Column("host", Text, nullable=False),
+    Column("plan_id", Text),
 )
 
 hosts = Table(

@@ -27,6 +27,7 @@ T = TypeVar("T")
 CHANGES_KEPT = 100
 #: What could not be looked at is looked at again.
 LOOK_AGAIN_SECONDS = 5.0
+_OTHERWISE = "meanwhile it would change something else than the dry run said: look at it again"
 _CUT_OFF = "the worker ended while it was being done: a dry run shows what is left to do"
 
 
@@ -74,11 +75,21 @@ class Repairs:
         planned = await plan(self._means, run)
         if planned.refusal is not None or not planned.changes:
             return planned
+        if not await self._is_what_was_read(run, planned):
+            return _refused(planned, _OTHERWISE)
         earlier = await self._book.read(
             lambda reading: repairs.done_before(reading, run, MOST_RUNS)
         )
         why = goes_round(earlier, self._book.now())
         return planned if why is None else _refused(planned, why)
+
+    async def _is_what_was_read(self, run: RepairRun, planned: Plan) -> bool:
+        """Whether it changes just what the dry run said that somebody had carried out."""
+        plan_id = run.plan_id
+        if plan_id is None:
+            return True
+        read = await self._book.read(lambda reading: repairs.get(reading, plan_id))
+        return read is not None and read.changes == planned.changes[:CHANGES_KEPT]
 
     async def _done(self, run: RepairRun, planned: Plan) -> tuple[Outcome, str]:
         if planned.refusal is not None:

@@ -221,9 +221,12 @@ CREATE TABLE repairs (
     changes    TEXT NOT NULL,
     result     TEXT,
     host       TEXT NOT NULL,
+    -- The dry run that it carries out.
+    plan_id    TEXT,
     CHECK ((done_at IS NULL) = (outcome IS NULL)),
     -- A dry run changes nothing.
-    CHECK (dry_run = 0 OR outcome IS NULL OR outcome <> 'applied')
+    CHECK (dry_run = 0 OR outcome IS NULL OR outcome <> 'applied'),
+    CHECK (dry_run = 0 OR plan_id IS NULL)
 );
 
 CREATE INDEX repairs_newest ON repairs (created_at, id);
