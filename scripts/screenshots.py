@@ -35,6 +35,8 @@ async def main(out: Path, names: list[str]) -> None:
             "search": "search?q=rounding+tax",
             "usage": "usage",
             "health": "health",
+            "diagnosis": f"tasks/{ids['lost']}/diagnosis",
+            "repair": f"health/repairs/{ids['repair']}",
             "missing": "no-such-page",
         }
         async with served(at) as site, async_playwright() as playwright:

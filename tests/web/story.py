@@ -20,6 +20,7 @@ from codex_control_plane_mcp.model.ids import (
     ThreadId,
     TurnId,
     WorkflowId,
+    new_repair_id,
 )
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -36,8 +37,15 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
     TurnIntended,
 )
+from codex_control_plane_mcp.model.repair import (
+    Action,
+    Change,
+    Outcome,
+    RepairRun,
+    RepairScope,
+)
 from codex_control_plane_mcp.model.request import OperationType, Priority
-from codex_control_plane_mcp.store import operations, workers
+from codex_control_plane_mcp.store import operations, repairs, workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from tests.desk.reception import APP_SERVER, ME, USER_INPUT, Reception
@@ -160,8 +168,26 @@ async def tell(at: Reception) -> dict[str, str]:
             await story.end(id_, "All tickets have an answer.")
     await _yesterday(story, ids)
     await _today(story, ids)
+    ids["repair"] = await at.book.write(lambda writing: _plan_of_a_repair(writing, ids["running"]))
     story.when(0)
     return ids
+
+
+def _plan_of_a_repair(writing: Writing, operation_id: str) -> str:
+    run = RepairRun(
+        id=new_repair_id(writing.now),
+        action=Action.INTERRUPT_TURN,
+        scope=RepairScope(operation_id=OperationId(operation_id)),
+        dry_run=True,
+        force=True,
+        made_by="web:Firefox (session 7c1e)",
+        created_at=writing.now,
+    )
+    repairs.wish_repair(writing, run)
+    change = Change("operation", operation_id, "running → ended")
+    cost = "what the turn has done stays; what it was about to do is not done"
+    repairs.conclude(writing, run.id, Outcome.PLANNED, [change], cost)
+    return run.id
 
 
 async def _yesterday(story: Story, ids: dict[str, str]) -> None:
@@ -171,7 +197,9 @@ async def _yesterday(story: Story, ids: dict[str, str]) -> None:
     trouble = Trouble("usageLimitExceeded", "You have hit your usage limit. Try again at 18:00.")
     await story.at.workshop.record(id_, Failed(trouble))
     story.when(4 * HOUR)
-    id_ = await story.submit("Sort the pictures of the catalogue", agent_id="openclaw")
+    id_ = ids["lost"] = await story.submit(
+        "Sort the pictures of the catalogue", agent_id="openclaw"
+    )
     await story.start(id_)
     await story.at.workshop.record(
         id_,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,10 +15,13 @@ import pytest
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.workflows.starting import StartPlan
 from codex_control_plane_mcp.model.ids import OperationId, TurnId
-from codex_control_plane_mcp.model.operation import Completed, Plan, Report
+from codex_control_plane_mcp.model.operation import Completed, Failed, Plan, Report, Trouble
+from codex_control_plane_mcp.model.repair import Change, Outcome, RepairRun
 from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.store import repairs
 from codex_control_plane_mcp.store.bell import Subject
-from tests.desk.reception import USER_INPUT, Reception
+from codex_control_plane_mcp.store.book import Writing
+from tests.desk.reception import APP_SERVER, USER_INPUT, Reception
 from tests.web.visitors import Visitor, visiting
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +183,120 @@ async def test_all_tasks_are_listed_page_by_page(at: Reception) -> None:
             page = (await visitor.get(f"tasks?state=active&cursor={cursor}&part=1")).text
         assert len(seen) == len(set(seen)) == 230
         assert seen == sorted(seen, reverse=True)
+
+
+# --- What is wrong, and mending it ---------------------------------------------------------------
+
+
+@asynccontextmanager
+async def mending(at: Reception, *changes: Change) -> AsyncIterator[list[RepairRun]]:
+    """A workshop that has this to change, until it was changed once; gives what was wished."""
+    seen: list[RepairRun] = []
+
+    def conclude(writing: Writing) -> None:
+        for run in repairs.open_runs(writing.connection):
+            was_done = any(not one.dry_run for one in seen)
+            seen.append(run)
+            if was_done:
+                outcome, result = Outcome.REFUSED, "something else would change"
+            elif run.dry_run:
+                outcome, result = Outcome.PLANNED, "what it did so far stays"
+            else:
+                outcome, result = Outcome.APPLIED, "1 of 1 has ended"
+            repairs.conclude(writing, run.id, outcome, changes, result)
+
+    async def work() -> None:
+        with at.book.bell.listening(about=Subject.REPAIR) as wish:
+            while True:
+                await wish.wait()
+                await at.book.write(conclude)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        yield seen
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_is_wrong_is_said_with_evidence_and_the_next_step(at: Reception) -> None:
+    operation_id = await running(at)
+    async with visiting(at) as visitor:
+        well = (await visitor.get("health")).text
+        assert "Nothing is known to be wrong." in well
+        assert "What may mend it" not in well
+        trouble = Trouble("usageLimitExceeded", "try again at 18:00")
+        await at.workshop.record(operation_id, Failed(trouble))
+        page = (await visitor.get("health")).text
+        assert "usage limit is reached" in page
+        assert "likely the root cause" in page
+        assert "try again at 18:00" in page
+        assert "confidence: high" in page
+        assert f"tasks/{operation_id}/diagnosis" in page
+
+        other = await running(at, "paint the door")
+        assert f"tasks/{other}/diagnosis" in (await visitor.get(f"tasks/{other}")).text
+        assert "Nothing is known" in (await visitor.get(f"tasks/{other}/diagnosis")).text
+        own = (await visitor.get(f"tasks/{operation_id}/diagnosis")).text
+        assert "usage limit is reached" in own
+        assert (await visitor.get("tasks/op_1/diagnosis")).status_code == 404
+
+
+async def test_a_repair_is_read_before_just_that_is_done(at: Reception) -> None:
+    operation_id = await running(at)
+    at.runtime.gone.add(APP_SERVER)
+    change = Change("operation", operation_id, "running → unknown")
+    async with visiting(at) as visitor, mending(at, change) as wished:
+        page = (await visitor.get(f"tasks/{operation_id}/diagnosis")).text
+        wanted = hidden_fields(page, "health/repairs")
+        assert wanted["action"] == "mark_orphaned_after_exit"
+        assert wished == []  # whoever only looks wishes for nothing
+
+        planned = (await visitor.send("health/repairs", wanted)).json()
+        assert planned["said"] == "Nothing is changed yet."
+        path = "health/repairs/" + planned["go"].rpartition("/")[2]
+        page = (await visitor.get(path)).text
+        assert "What it would change" in page
+        assert "running → unknown" in page
+        assert "what it did so far stays" in page
+
+        done = (await visitor.send(f"{path}/carry-out")).json()
+        assert done["said"] == "1 of 1 has ended"
+        result = (await visitor.get("health/repairs/" + done["go"].rpartition("/")[2])).text
+        assert "What it changed" in result
+        assert "carry-out" not in result
+        again = await visitor.send(f"{path}/carry-out")
+        assert again.status_code == 409
+        assert "something else would change" in again.json()["said"]
+
+    dry, wet, _ = wished
+    assert (dry.dry_run, dry.scope.operation_id) == (True, operation_id)
+    assert (wet.dry_run, wet.scope, wet.plan_id) == (False, dry.scope, dry.id)
+    assert wet.made_by.startswith("web:a browser (session")
+
+
+async def test_what_costs_work_is_done_only_as_it_was_planned(at: Reception) -> None:
+    operation_id = await running(at)
+    async with visiting(at) as visitor, mending(at) as wished:
+        asked = {"operation_id": operation_id, "force": "yes", "token": visitor.token}
+        answer = await visitor.send("health/repairs", asked, action="interrupt_turn")
+        planned = answer.json()
+        path = "health/repairs/" + planned["go"].rpartition("/")[2]
+        assert "whatever it costs" in (await visitor.get(path)).text
+        done = (await visitor.send(f"{path}/carry-out")).json()
+        real = "health/repairs/" + done["go"].rpartition("/")[2]
+        # What was done is no plan.
+        assert (await visitor.send(f"{real}/carry-out")).status_code == 400
+        assert (await visitor.send("health/repairs/rp_1/carry-out")).status_code == 404
+        assert (await visitor.get("health/repairs/rp_1")).status_code == 404
+        assert (await visitor.send("health/repairs", action="burn_it")).status_code == 400
+        unscoped = await visitor.send("health/repairs", action="interrupt_turn")
+        assert "needs an operation_id" in unscoped.json()["said"]
+    assert [(one.dry_run, one.force) for one in wished] == [(True, True), (False, True)]
+
+
+def hidden_fields(page: str, action: str) -> dict[str, str]:
+    """Those of the first form that is sent there."""
+    form = page.partition(f'{action}"')[2].partition("</form>")[0]
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
 
 
 # --- Open pages ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from codex_control_plane_mcp.model.ids import TurnId
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import Completed, Plan, Report
 from codex_control_plane_mcp.model.request import OperationType
-from tests.desk.reception import FixedClock, Reception, reception
+from tests.desk.reception import APP_SERVER, FixedClock, Reception, reception
 from tests.web.site import served
 from tests.web.visitors import Visitor, visiting
 
@@ -234,9 +234,12 @@ async def test_a_page_that_only_reads_takes_no_form(tmp_path: Path) -> None:
     with reception(tmp_path, threads=True, web="read-only") as at:
         question = await asked(at)
         async with visiting(at) as visitor:
-            page = await visitor.get("inbox")
-            assert "read-only" in page.text
-            assert '<form method="post"' not in page.text
+            at.runtime.gone.add(APP_SERVER)
+            inbox, health = [(await visitor.get(path)).text for path in ("inbox", "health")]
+            assert "What may mend it" in health
+            for page in (inbox, health):
+                assert "Read-only" in page
+                assert '<form method="post"' not in page
             for path in forms(at):
                 filled = re.sub(r"{\w+}", question, path)
                 answer = await visitor.send(filled, decision='"accept"', message="x")

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from codex_control_plane_mcp.clock import Moment, isoformat
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.operation import Status
+from codex_control_plane_mcp.model.repair import Outcome
 from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.model.workflow import Phase
 from codex_control_plane_mcp.redact import redact
@@ -40,6 +41,9 @@ TONES: Final[Mapping[str, str]] = {
     InteractionStatus.AUTO_DECLINED: "off",
     InteractionStatus.EXPIRED: "off",
     InteractionStatus.WITHDRAWN: "off",
+    Outcome.PLANNED: "ask",
+    Outcome.APPLIED: "ok",
+    Outcome.REFUSED: "bad",
     "healthy": "ok",
     "degraded": "ask",
     "broken": "bad",
