@@ -21,6 +21,8 @@ from tests.cli.commands import ADMIN, HOOKS, environment, run
         (ADMIN, "open"),
         (ADMIN, "smoke"),
         (ADMIN, "notices"),
+        (ADMIN, "doctor"),
+        (ADMIN, "repair"),
         (HOOKS, "install"),
         (HOOKS, "uninstall"),
         (HOOKS, "status"),

@@ -221,3 +221,22 @@ def test_the_doctor_asks_a_worker_that_runs_and_a_copy_can_be_looked_into(
     assert "runs (pid" in next(
         one["found"] for one in examined["checks"] if one["name"] == "worker"
     )
+    assert examined["analysis"]["recommendedRepairActions"] == []
+
+
+def test_a_repair_is_a_dry_run_until_it_is_applied(shell: Shell) -> None:
+    id_ = shell.told("submit", "Wait.\nhold the-end", "--cwd", str(shell.project))[1]["operationId"]
+    assert shell.types("repair", "interrupt_turn", "--scope", "op_nothing")[0] == Exit.NOT_FOUND
+    assert shell.types("repair", "interrupt_turn")[0] == Exit.USAGE
+    assert shell.types("repair", "interrupt_turn", "--scope", id_)[0] == Exit.REFUSED
+    forced = ("repair", "interrupt_turn", "--scope", id_[:-2], "--force")
+    code, said = shell.types(*forced)
+    assert (code, f"operation {id_}: " in said, "Nothing is changed yet" in said) == (0, True, True)
+    assert f"repair interrupt_turn --scope {id_} --force --apply" in said
+    assert shell.told("show", id_)[1]["completedAt"] is None
+
+    code, done = shell.told(*forced, "--apply")
+    assert (code, done["outcome"], done["changed"]) == (0, "applied", True)
+    assert shell.types("watch", id_)[0] == Exit.STOPPED
+    code, done = shell.told(*forced, "--apply")
+    assert (code, done["outcome"]) == (0, "nothing_to_do")

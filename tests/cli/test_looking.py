@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from codex_control_plane_mcp.doors.cli.admin import app
-from codex_control_plane_mcp.doors.cli.exits import Exit, of_code, of_end, table
+from codex_control_plane_mcp.doors.cli.exits import Exit, of_code, of_end, of_repair, table
+from codex_control_plane_mcp.doors.cli.speaking import PROGRAM
 from codex_control_plane_mcp.doors.cli.words import lasted, plain
 from codex_control_plane_mcp.model.operation import FINAL, Failed, Trouble
+from codex_control_plane_mcp.model.repair import Outcome
 from codex_control_plane_mcp.store import workflows
 from tests.cli.books import TRICK, asking, begun, completed, said
 from tests.cli.commands import ADMIN, environment, processes_of, run
@@ -223,6 +225,43 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     assert processes_of(folder) == []
 
 
+def test_the_doctor_finds_in_the_state_what_went_wrong_and_starts_nothing(
+    desk: Desk, typed: Typed, folder: Path
+) -> None:
+    asking(desk, begun(desk, "Deploy it", thread="deploy"))
+    trouble = Trouble("usageLimitExceeded", f"Try again at 18:00. {TRICK}")
+    failed = desk.record(begun(desk, "Dig a well", thread="well"), Failed(trouble))
+    document = json.loads(typed("doctor", "--json")[1])
+    findings = {one["category"]: one for one in document["analysis"]["findings"]}
+    assert findings["quota_reached"]["operationId"] == failed.id
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["quota reached"]["verdict"] == "advice"
+    assert "18:00" in checks["quota reached"]["found"]
+    assert "Wait until" in checks["quota reached"]["advice"]
+    assert "approval waiting" in checks
+    assert "no roots" not in checks  # it is among what was looked at
+    shown = typed("doctor")[1]
+    assert "usage limit is reached" in shown
+    assert ESCAPE not in shown
+    assert processes_of(folder) == []
+
+
+def test_the_doctor_names_the_command_that_mends(desk: Desk, typed: Typed) -> None:
+    left = begun(desk, "Dig a well")
+    desk.enter()
+    shown = typed("doctor")[1]
+    assert "left behind by an earlier worker" in shown
+    assert f"{PROGRAM} repair recover_stale_operations" in shown
+    assert left.id in {one.get("operationId") for one in _findings(typed)}
+
+
+def _findings(typed: Typed) -> list[dict[str, Any]]:
+    findings: list[dict[str, Any]] = json.loads(typed("doctor", "--json")[1])["analysis"][
+        "findings"
+    ]
+    return findings
+
+
 def test_a_damaged_state_is_called_so(state: Path, typed: Typed) -> None:
     state.write_bytes(b"no database " * 1_000)
     checks = json.loads(typed("doctor", "--json")[1])["checks"]
@@ -233,8 +272,19 @@ def test_a_damaged_state_is_called_so(state: Path, typed: Typed) -> None:
 
 @pytest.mark.parametrize("command", [one.callback for one in app.registered_commands])
 def test_every_command_explains_its_exit_codes(command: Callable[..., None], typed: Typed) -> None:
-    code, shown, _ = typed(command.__name__.rstrip("_").replace("_", "-"), "--help")
+    name = command.__name__.rstrip("_").replace("_", "-")
+    code, shown, _ = typed(name, "--help")
     assert (code, "Exit codes" in shown) == (0, True)
+
+
+def test_what_comes_of_a_repair_has_an_exit_code() -> None:
+    assert {of_repair(outcome) for outcome in (*Outcome, "running")} == {
+        Exit.DONE,
+        Exit.REFUSED,
+        Exit.FAILED,
+        Exit.UNKNOWN,
+        Exit.TIMEOUT,
+    }
 
 
 def test_every_end_has_an_exit_code_of_its_own_meaning() -> None:

@@ -1,7 +1,8 @@
 """`doctor`: what is wrong here, and how to mend it.
 
 Looks at this machine: Codex, its login, the folders, the disk, the state. What the worker knows is
-asked of it, but only if it runs: nothing is started by being examined.
+asked of it, but only if it runs: nothing is started by being examined. What the rules of the
+diagnosis find is told, too.
 """
 
 import os
@@ -10,9 +11,11 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import anyio
 from rich.console import Console
@@ -21,14 +24,19 @@ from rich.text import Text
 
 from codex_control_plane_mcp.codex.binary import find_binary, version
 from codex_control_plane_mcp.codex.errors import BinaryNotFound
-from codex_control_plane_mcp.doors.cli.client import Told, connected
+from codex_control_plane_mcp.desk.diagnosis.facts import Scope
+from codex_control_plane_mcp.desk.diagnosis.rules import Category
+from codex_control_plane_mcp.doors.cli.client import Told, ToolRefused, connected
 from codex_control_plane_mcp.doors.cli.ending import worker_process, worker_runs
 from codex_control_plane_mcp.doors.cli.exits import Exit
-from codex_control_plane_mcp.doors.cli.room import chosen_settings, has_state
+from codex_control_plane_mcp.doors.cli.repair import as_typed
+from codex_control_plane_mcp.doors.cli.room import chosen_settings, has_state, room_of
 from codex_control_plane_mcp.doors.cli.speaking import carried_out, print_json
 from codex_control_plane_mcp.doors.cli.terminal import page_on
 from codex_control_plane_mcp.doors.cli.words import at_home, plain
 from codex_control_plane_mcp.doors.presentable import presentable
+from codex_control_plane_mcp.doors.shape import Json
+from codex_control_plane_mcp.doors.shape import as_json as shaped
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.book import opened
@@ -37,6 +45,15 @@ LOGIN_SECONDS = 20.0
 #: A book of 10,000 tasks is 100 MB, and SQLite writes a change twice.
 LITTLE_BYTES = 500_000_000
 TOO_LITTLE_BYTES = 50_000_000
+_LOOKED_AT_HERE: Final = frozenset(
+    {
+        Category.STATE_UNWRITABLE,
+        Category.DISK_FULL,
+        Category.CODEX_MISSING,
+        Category.PATH_MISSING,
+        Category.NO_ROOTS,
+    }
+)
 
 
 class Verdict(StrEnum):
@@ -62,6 +79,28 @@ class Problem(Told):
     message: str
 
 
+class Finding(Told):
+    category: str
+    confidence: str
+    summary: str
+    evidence: tuple[str, ...]
+    next_step: str
+
+
+class Advised(Told):
+    action: str
+    arguments: Mapping[str, str]
+    why: str
+    needs_force: bool
+
+
+class Diagnosis(Told):
+    """What the rules found, as far as it is repeated here."""
+
+    findings: tuple[Finding, ...]
+    recommended_repair_actions: tuple[Advised, ...]
+
+
 class WorkersWord(Told):
     """What the worker says of itself, as far as it is repeated here."""
 
@@ -73,9 +112,11 @@ def run(state_db: str | None, *, as_json: bool) -> int:
     async def work() -> Exit:
         chosen = chosen_settings(state_db)
         checks = [check async for check in _examined(chosen, os.environ)]
-        health = await _health(chosen) if worker_runs(chosen) else None
+        health, analysis = await _known(chosen)
         if health is not None:
             checks += _told(WorkersWord.model_validate(health))
+        if analysis is not None:
+            checks += _found(Diagnosis.model_validate(analysis))
         broken = any(check.verdict is Verdict.BROKEN for check in checks)
         if as_json:
             told = [
@@ -90,7 +131,13 @@ def run(state_db: str | None, *, as_json: bool) -> int:
             overall = "broken" if broken else "healthy"
             print_json(
                 presentable(
-                    {"ok": not broken, "overallStatus": overall, "checks": told, "health": health}
+                    {
+                        "ok": not broken,
+                        "overallStatus": overall,
+                        "checks": told,
+                        "health": health,
+                        "analysis": analysis,
+                    }
                 )
             )
         else:
@@ -199,9 +246,20 @@ def _worker(chosen: Settings) -> Check:
     return Check("worker", Verdict.OK, f"runs (pid {process.pid})")
 
 
-async def _health(chosen: Settings) -> dict[str, object]:
-    async with connected(os.environ, chosen.state_db) as server:
-        return await server.call("codex_health_summary")
+async def _known(chosen: Settings) -> tuple[Json | None, Json | None]:
+    """Health by the worker's word, and the diagnosis: also the worker's, who sees Codex, too;
+    without one as far as the state, the log and the folders tell."""
+    if worker_runs(chosen):
+        async with connected(os.environ, chosen.state_db) as server:
+            health = await server.call("codex_health_summary")
+            try:
+                return health, await server.call("codex_analyze_issue")
+            except ToolRefused:  # its set of tools is off
+                return health, None
+    if has_state(chosen):
+        with suppress(ControlPlaneError), room_of(chosen) as room:
+            return None, presentable(shaped(await room.desk.analyze(Scope())))
+    return None, None
 
 
 def _told(word: WorkersWord) -> Iterator[Check]:
@@ -209,6 +267,17 @@ def _told(word: WorkersWord) -> Iterator[Check]:
     for problem in word.problems:
         if problem.severity != "advice":
             yield Check("worker says", Verdict.BROKEN, problem.message)
+
+
+def _found(diagnosis: Diagnosis) -> Iterator[Check]:
+    """What the rules found beside what was looked at here, and what may mend it."""
+    for one in diagnosis.findings:
+        if one.category not in _LOOKED_AT_HERE:
+            found = "\n".join((f"{one.summary} (confidence: {one.confidence})", *one.evidence))
+            yield Check(one.category.replace("_", " "), Verdict.ADVICE, found, one.next_step)
+    for repair in diagnosis.recommended_repair_actions:
+        how = as_typed(repair.action, repair.arguments, force=repair.needs_force)
+        yield Check("repair", Verdict.ADVICE, f"may help: {repair.why}", f"{how} says what it does")
 
 
 def _show(checks: list[Check], console: Console) -> None:

@@ -53,6 +53,16 @@ _OF_PHASE: Final = {
     Phase.ORPHANED: Exit.UNKNOWN,
     **dict.fromkeys(UNDECIDED, Exit.WANTS_SOMEBODY),
 }
+_OF_REPAIR: Final = {
+    "planned": Exit.DONE,
+    "applied": Exit.DONE,
+    "nothing_to_do": Exit.DONE,
+    "refused": Exit.REFUSED,
+    "failed": Exit.FAILED,
+    "unknown": Exit.UNKNOWN,
+    # It goes on.
+    "running": Exit.TIMEOUT,
+}
 _OF_CODE: Final = {
     "INVALID_ARGUMENT": Exit.USAGE,
     "CODEX_DUPLICATE_PROMPT_ACTIVE": Exit.REFUSED,
@@ -74,6 +84,11 @@ def of_end(status: Status) -> Exit:
 def of_phase(phase: Phase) -> Exit | None:
     """How a workflow ended, or that it waits for a decision; None while it is at work."""
     return _OF_PHASE.get(phase)
+
+
+def of_repair(outcome: str) -> Exit:
+    """What came of a repair, or of its plan."""
+    return _OF_REPAIR[outcome]
 
 
 def of_code(code: str) -> Exit:

@@ -10,6 +10,7 @@ import typer
 from codex_control_plane_mcp.doors.cli import exits
 from codex_control_plane_mcp.doors.cli.options import AsJson, StateDb
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
+from codex_control_plane_mcp.model.repair import Action
 from codex_control_plane_mcp.model.request import Priority
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A task or workflow, or how its id begins.")]
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
     panels: dict[str, tuple[Callable[..., None], ...]] = {
         "Look": (ps, show, watch, logs, pending, search),
         "Decide and do": (submit, run, answer, approve, cancel),
-        "Keep in order": (doctor,),
+        "Keep in order": (doctor, repair),
     }
     for panel, commands in panels.items():
         for command in commands:
@@ -293,3 +294,31 @@ def doctor(state_db: StateDb = None, as_json: AsJson = False) -> None:
     from codex_control_plane_mcp.doors.cli import doctor
 
     raise typer.Exit(doctor.run(state_db, as_json=as_json))
+
+
+def repair(
+    action: Annotated[Action, typer.Argument(metavar="ACTION", help=", ".join(Action))],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope",
+            metavar="ID",
+            help="A task or workflow, or how its id begins, or a thread. May be given several "
+            "times.",
+        ),
+    ] = None,
+    applies: Annotated[
+        bool, typer.Option("--apply", help="Do it; else it is only said what would change.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where it costs work.")] = False,
+    state_db: StateDb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mend what `doctor` found: say what that would change, and with --apply do it.
+
+    It is the worker that mends; it is started if none runs.
+    """
+    from codex_control_plane_mcp.doors.cli import repair
+
+    asked = repair.Asked(action, scope or (), applies, force)
+    raise typer.Exit(repair.run(asked, state_db, as_json=as_json))
