@@ -194,7 +194,7 @@ async def mending(at: Reception, *changes: Change) -> AsyncIterator[list[RepairR
     seen: list[RepairRun] = []
 
     def conclude(writing: Writing) -> None:
-        for run in repairs.open_runs(writing.connection):
+        for run in repairs.open_runs(writing.connection, writing.host):
             was_done = any(not one.dry_run for one in seen)
             seen.append(run)
             if was_done:
