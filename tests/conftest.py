@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,21 @@ from tests.store.actors import desk as desk_at
 
 if os.name == "posix":
     from tests.postgres import Postgres, postgres
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_report_to_serializable(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """What a test logged may hold half a character, which cannot be sent to the process that
+    collects the reports."""
+    sent = yield
+    if sent is not None and "sections" in sent:
+        sent["sections"] = [
+            (name, text.encode("utf-8", "backslashreplace").decode())
+            for name, text in sent["sections"]
+        ]
+    return sent
 
 
 @pytest.fixture

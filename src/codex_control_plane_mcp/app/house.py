@@ -75,6 +75,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         binary=str(settings.codex_binary) if settings.codex_binary else None,
         environ=without_secrets(os.environ),
     )
+    _make_default_home(settings)
     territory = Territory(settings)
     receivers = receivers_of(settings)
     outbox = Notices(tuple(receivers), with_text=settings.notices_include_text)
@@ -141,6 +142,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 finally:
                     tasks.cancel_scope.cancel()
         await _leave(book, generation, workshop, supervisor)
+
+
+def _make_default_home(settings: Settings) -> None:
+    """Codex makes its usual home by itself, but refuses one that it is given and that is not there;
+    it is always given one."""
+    if settings.sources.get("codex_home") == "default":
+        settings.codex_home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
