@@ -154,6 +154,11 @@ class Settings:
         return self.state_db.with_name(f"{self.state_db.name}.web.json")
 
     @property
+    def metrics_token_file(self) -> Path:
+        """The token of who may read the metrics."""
+        return self.state_db.with_name(f"{self.state_db.name}.metrics.token")
+
+    @property
     def worker_log(self) -> Path:
         """Where the worker's log goes: beside the state, unless it was told otherwise."""
         return self.log_path or self.state_db.with_name(f"{self.state_db.name}.worker.log")

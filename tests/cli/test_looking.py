@@ -321,3 +321,24 @@ def test_ages_are_told_in_two_figures() -> None:
         "2 h",
         "2 d",
     ]
+
+
+def test_metrics_are_those_of_the_state(desk: Desk, typed: Typed) -> None:
+    asking(desk, begun(desk, "Deploy it", thread="deploy"))
+    desk.submit(desk.submission("Paint the door"))
+    code, shown, _ = typed("metrics")
+    assert code == 0
+    lines = shown.splitlines()
+    assert "codex_control_plane_queue_depth 1" in lines
+    assert 'codex_control_plane_operations{status="waiting_for_approval"} 1' in lines
+    assert "codex_control_plane_pending_interactions 1" in lines
+    document = told(typed("metrics", "--json"))
+    assert (document["queueDepth"], document["activeTurns"]) == (1, 1)
+    assert document["workerPresent"] is True
+
+
+def test_before_the_first_task_metrics_are_zero(typed: Typed, folder: Path) -> None:
+    code, shown, _ = typed("metrics")
+    assert code == 0
+    assert "codex_control_plane_queue_depth 0" in shown.splitlines()
+    assert not (folder / "state").exists()

@@ -15,9 +15,12 @@ import typer.main
 from typer.core import TyperGroup
 
 from codex_control_plane_mcp import settings
+from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.desk.metrics import Metrics
 from codex_control_plane_mcp.doors.cli import admin, hooks
 from codex_control_plane_mcp.doors.cli.clients import CLIENTS, ByCommand, Entry
 from codex_control_plane_mcp.doors.mcp.tools import TOOLS
+from codex_control_plane_mcp.doors.prometheus import exposition
 from codex_control_plane_mcp.model.notice import Event
 from scripts import make_docs
 
@@ -117,7 +120,9 @@ def test_tools_and_settings_that_are_named_are_there(file: Path) -> None:
     if file.name == "upgrading.md" or "openclaw" in file.name:
         text = text.replace("CODEX_MCP_EXECUTION_MODE", "")
     tools = {tool.name for tool in TOOLS}
-    assert set(re.findall(r"`(codex_[a-z_]+)`", text)) - tools - {"codex_home"} == set()
+    scraped = exposition(Metrics(worker_started_at=Moment(0)))
+    metrics = set(re.findall(r"^# HELP (\S+)", scraped, re.MULTILINE))
+    assert set(re.findall(r"`(codex_[a-z_]+)`", text)) - tools - metrics - {"codex_home"} == set()
     variables = {name for name, _ in settings._SETTINGS.values()}
     stated = set(re.findall(r"\bCODEX_MCP_[A-Z_]+[A-Z]\b", text))
     assert stated - variables == set()

@@ -25,6 +25,7 @@ from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import (
     chats,
+    counts,
     hook_history,
     interactions,
     journal,
@@ -249,6 +250,16 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         "USING INDEX interactions_open",
     ),
     "open interactions, counted": (interactions.open_count, "INDEX interactions_open"),
+    "the oldest open interaction": (counts.oldest_question, "INDEX interactions_open"),
+    "operations that have not ended, counted": (
+        counts.unfinished,
+        "INDEX operations_unfinished",
+    ),
+    "operations that have ended, counted": (counts.ended, "COVERING INDEX operations_ended"),
+    "turns that ended lately, counted": (
+        lambda c: counts.turns_ended(c, NOON),
+        "INDEX operations_ended (status=? AND completed_at>?)",
+    ),
     "open wishes": (wishes.open_wishes, "USING INDEX wishes_open"),
     "open wishes of one": (lambda c: wishes.open_wishes(c, ONE), "USING INDEX wishes_open"),
     "answers on their way": (wishes.answers_on_their_way, "wishes USING INDEX wishes_"),

@@ -32,6 +32,7 @@ from codex_control_plane_mcp.desk.diagnosis.logs import LogQuery, read_log
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
 from codex_control_plane_mcp.desk.interrupt import Target, end
+from codex_control_plane_mcp.desk.metrics import Metrics, measure
 from codex_control_plane_mcp.desk.overview import Overview
 from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
@@ -266,6 +267,13 @@ class Desk:
     async def worker_status(self, wanted: WorkerLook) -> WorkersView:
         """Who works, and who has."""
         return await self._book.read(lambda reading: worker_status(reading, wanted))
+
+    async def metrics(self) -> Metrics:
+        """The state of everything in numbers."""
+        now = self._clock.now()
+        return await self._book.read(
+            lambda reading: measure(reading, self._limits, self._book.host, now)
+        )
 
     async def recent(self, cursor: str | None) -> OperationPage:
         """The operations that were submitted last."""

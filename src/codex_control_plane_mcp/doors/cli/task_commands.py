@@ -61,7 +61,7 @@ EXIT_CODES = f"""Exit codes:
 def register(app: typer.Typer) -> None:
     """Add them to the program."""
     panels: dict[str, tuple[Callable[..., None], ...]] = {
-        "Look": (ps, show, watch, logs, pending, search),
+        "Look": (ps, show, watch, logs, pending, search, metrics),
         "Decide and do": (submit, run, answer, approve, cancel),
         "Keep in order": (doctor, repair),
     }
@@ -148,6 +148,16 @@ def search(
     from codex_control_plane_mcp.doors.cli import search
 
     raise typer.Exit(search.run(query, project, match, limit, state_db, as_json=as_json))
+
+
+def metrics(state_db: StateDb = None, as_json: AsJson = False) -> None:
+    """Print the state in numbers, in Prometheus' text format.
+
+    Reads the state; starts nothing. The worker serves the same at /metrics of its page.
+    """
+    from codex_control_plane_mcp.doors.cli import metrics
+
+    raise typer.Exit(metrics.run(state_db, as_json=as_json))
 
 
 def submit(

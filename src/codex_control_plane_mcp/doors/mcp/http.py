@@ -10,9 +10,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from hmac import compare_digest
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any
 
 import anyio
@@ -25,8 +23,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from codex_control_plane_mcp.doors.bearer import CHALLENGE, REFUSAL, is_borne, kept_token
 from codex_control_plane_mcp.framing import MAX_LINE_BYTES
-from codex_control_plane_mcp.paths import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +72,7 @@ async def _serve(http: uvicorn.Server, bound: socket.socket) -> None:
 
 def token_of(state_db: Path) -> str:
     """The token of this state, made when it is first asked for, in a file for its owner alone."""
-    path = state_db.with_name(f"{state_db.name}.http.token")
-    if not path.exists():
-        replace_file(str(path), f"{token_urlsafe(32)}\n".encode())
-    return path.read_text(encoding="ascii").strip()
+    return kept_token(state_db.with_name(f"{state_db.name}.http.token"))
 
 
 @asynccontextmanager
@@ -106,21 +101,12 @@ class Door:
 
     def __init__(self, manager: StreamableHTTPSessionManager, token: str) -> None:
         self._manager = manager
-        self._expected = f"Bearer {token}".encode()
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != PATH:
             await PlainTextResponse(f"MCP is at {PATH}", 404)(scope, receive, send)
-        elif not compare_digest(_shown(scope), self._expected):
-            refusal = PlainTextResponse(
-                "the token is needed: Authorization: Bearer …",
-                401,
-                {"WWW-Authenticate": "Bearer"},
-            )
-            await refusal(scope, receive, send)
+        elif not is_borne(Headers(scope=scope).get("authorization", ""), self._token):
+            await PlainTextResponse(REFUSAL, 401, CHALLENGE)(scope, receive, send)
         else:
             await self._manager.handle_request(scope, receive, send)
-
-
-def _shown(scope: Scope) -> bytes:
-    return Headers(scope=scope).get("authorization", "").encode("latin-1")

@@ -1,4 +1,5 @@
-"""The pages, by their addresses. All lie below one folder that only this state's links name."""
+"""The pages, by their addresses. All lie below one folder that only this state's links name; beside
+it are the metrics, for programs."""
 
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.web import metrics
 from codex_control_plane_mcp.doors.web.guard import Guard
 from codex_control_plane_mcp.doors.web.keys import SESSION_SECONDS, Keys
 from codex_control_plane_mcp.doors.web.live import stream
@@ -51,8 +53,17 @@ def make_app(
         Route("/assets/{name}", _asset(site)),
         Route("/{rest:path}", site.reads(_nothing), methods=["GET", "POST"]),
     ]
-    app = Starlette(routes=[Mount(site.base.rstrip("/"), routes=[*own, *shared])])
-    free = [f"{site.base}enter", *(f"{site.base}assets/{name}" for name in site.assets)]
+    app = Starlette(
+        routes=[
+            Mount(site.base.rstrip("/"), routes=[*own, *shared]),
+            Route(metrics.PATH, metrics.endpoint(desk)),
+        ]
+    )
+    free = [
+        metrics.PATH,
+        f"{site.base}enter",
+        *(f"{site.base}assets/{name}" for name in site.assets),
+    ]
     return Guard(app, keys, port, free)
 
 

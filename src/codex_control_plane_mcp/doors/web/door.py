@@ -13,6 +13,7 @@ from anyio.abc import TaskStatus
 
 from codex_control_plane_mcp.clock import SystemClock
 from codex_control_plane_mcp.desk.desk import Desk
+from codex_control_plane_mcp.doors.bearer import kept_token
 from codex_control_plane_mcp.doors.web import keys
 from codex_control_plane_mcp.doors.web.keys import Kept, Keys
 from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
@@ -87,6 +88,8 @@ class WebDoor:
         now = Kept(port, kept.secret if kept else secrets.token_hex(32))
         if now != kept:
             keys.keep(self._settings.web_file, now)
+        # For who reads the metrics: it has to be there before the first one comes.
+        kept_token(self._settings.metrics_token_file)
         self._socket, self._keys = listening, Keys(now.secret, SystemClock())
         self._bound.set()
 

@@ -48,7 +48,7 @@ class Guard:
     """Refuses who does not belong here, before anything else looks at the request."""
 
     def __init__(self, app: ASGIApp, keys: Keys, port: int, free: Iterable[str]) -> None:
-        """`free`: the paths that need no session."""
+        """`free`: the paths that need no session, or look for themselves who comes."""
         self._app = app
         self._keys = keys
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})

@@ -283,3 +283,7 @@ CREATE INDEX notices_waiting ON notices (receiver, host, operation_id, seq)
     WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX notices_delivered ON notices (delivered_at) WHERE delivered_at IS NOT NULL;
 CREATE INDEX notices_dead ON notices (dead_at) WHERE dead_at IS NOT NULL;
+
+-- How many ended how, and since when: counted without reading a task.
+CREATE INDEX operations_ended ON operations (status, completed_at)
+    WHERE completed_at IS NOT NULL;
