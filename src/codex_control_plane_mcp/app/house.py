@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp import __version__, tracing
 from codex_control_plane_mcp.app.fleet import Territory, host_of, in_fleet
 from codex_control_plane_mcp.app.heart import beating
 from codex_control_plane_mcp.app.runtime import Runtime
@@ -80,6 +80,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     receivers = receivers_of(settings)
     outbox = Notices(tuple(receivers), with_text=settings.notices_include_text)
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing.exporting(os.environ))
         book = stack.enter_context(
             opened(
                 settings.book,

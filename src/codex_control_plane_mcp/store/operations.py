@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import (
     NOBODY,
@@ -118,6 +119,8 @@ def insert_operation(
     )
     _insert(writing, operation, submission)
     _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
+    # Before the commit: whoever drives it begins right after that.
+    tracing.made(operation_id)
     writing.tell(operation_id, Subject.FACT, Subject.QUEUE)
     return operation
 

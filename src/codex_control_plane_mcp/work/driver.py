@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 
+from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.codex.errors import (
     AppServerGone,
     AppServerUnavailable,
@@ -371,7 +372,9 @@ class Driver:
         subscribed = self._bound_to is session
         # Whoever comes back here has missed what was said in between.
         self._bound_to = None
-        await follower.run(subscribed=subscribed, owner_died=self._owner_died)
+        with _span_of_turn(self._operation) as span:
+            await follower.run(subscribed=subscribed, owner_died=self._owner_died)
+            span.tell("codex.operation.status", self._operation.status)
 
     # --- Particulars ----------------------------------------------------------------------------
 
@@ -477,6 +480,17 @@ class Driver:
 
     def _intent_last_turn(self) -> TurnId | None:
         return None if self._operation.intent is None else self._operation.intent.last_turn_id
+
+
+def _span_of_turn(operation: Operation) -> tracing.Span:
+    return tracing.span(
+        "turn",
+        {
+            "codex.operation.id": operation.id,
+            "codex.thread.id": operation.thread_id or "",
+            "codex.turn.id": operation.turn_id or "",
+        },
+    )
 
 
 def _policy(opened: ThreadInForce) -> Policy:

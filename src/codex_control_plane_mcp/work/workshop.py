@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from codex_control_plane_mcp import correlation
+from codex_control_plane_mcp import correlation, tracing
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE, Operation
@@ -199,12 +199,21 @@ class Workshop:
     async def _drive(self, operation: Operation) -> None:
         """Drive one operation; whatever goes wrong with it must not touch the others."""
         try:
-            with self._driven[operation.id], correlation.working_for(operationId=operation.id):
-                await self._drive_to_its_end(operation)
+            with (
+                self._driven[operation.id],
+                correlation.working_for(operationId=operation.id),
+                _span_of(operation) as span,
+            ):
+                ended = await self._drive_to_its_end(operation)
+                if ended is not None:
+                    span.tell("codex.operation.status", ended.status)
+                    if ended.trouble is not None:
+                        span.fail(ended.trouble.code)
         finally:
             self._driven.pop(operation.id, None)
 
-    async def _drive_to_its_end(self, operation: Operation) -> None:
+    async def _drive_to_its_end(self, operation: Operation) -> Operation | None:
+        """As it is then; it may be another worker's by then."""
         present: Operation | None = operation
         while present is not None and not present.is_final:
             try:
@@ -222,7 +231,8 @@ class Workshop:
                 await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
             present = await self._read_again(operation.id)
             if present is not None and present.generation != self._generation:
-                return  # Another worker has it.
+                break  # Another worker has it.
+        return present
 
     async def _read_again(self, operation_id: OperationId) -> Operation | None:
         while True:
@@ -231,3 +241,16 @@ class Workshop:
             except StateBusy as error:
                 logger.warning("operation %s waits: %s", operation_id, error)
                 await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
+
+
+def _span_of(operation: Operation) -> tracing.Span:
+    kind = operation.request.type.value
+    return tracing.span_of_operation(
+        operation.id,
+        f"operation {kind}",
+        {
+            "codex.operation.id": operation.id,
+            "codex.operation.kind": kind,
+            "codex.project.id": operation.request.project_id,
+        },
+    )

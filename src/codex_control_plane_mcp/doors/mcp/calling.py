@@ -8,13 +8,13 @@ import anyio
 from mcp.server.context import ServerRequestContext
 from mcp.types import CallToolResult, TextContent
 
-from codex_control_plane_mcp import correlation
+from codex_control_plane_mcp import correlation, tracing
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.arguments import parse
 from codex_control_plane_mcp.doors.mcp.fit import Json, compact, fit
 from codex_control_plane_mcp.doors.mcp.guidance import guide
 from codex_control_plane_mcp.doors.mcp.tool import Shown
-from codex_control_plane_mcp.doors.mcp.tools import is_read_only, offered
+from codex_control_plane_mcp.doors.mcp.tools import is_known, is_read_only, offered
 from codex_control_plane_mcp.doors.presentable import presentable, presentable_text
 from codex_control_plane_mcp.doors.shape import as_json
 from codex_control_plane_mcp.errors import ControlPlaneError, StateBusy
@@ -25,9 +25,26 @@ logger = logging.getLogger(__name__)
 async def call(desk: Desk, name: str, arguments: Mapping[str, object], by: str) -> Json:
     """The result of a tool call, success or error: never raises but for being cancelled."""
     began = anyio.current_time()
-    with correlation.working_for(callId=correlation.new_call_id()):
+    call_id = correlation.new_call_id()
+    # What a client calls a tool that there is not may be anything.
+    tool = name if is_known(name) else "unknown"
+    with (
+        correlation.working_for(callId=call_id),
+        tracing.span(
+            f"execute_tool {tool}",
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": tool,
+                "codex.call.id": call_id,
+            },
+        ) as span,
+    ):
         result = await _answered(desk, name, arguments, by)
         _log(name, by, result, anyio.current_time() - began)
+        if "error" in result:
+            span.fail(result["error"]["code"])
+        elif operation_id := result.get("operationId"):
+            span.tell("codex.operation.id", operation_id)
     return result
 
 

@@ -22,7 +22,7 @@ from mcp.types import (
 )
 from mcp.types import Tool as ListedTool
 
-from codex_control_plane_mcp import __version__
+from codex_control_plane_mcp import __version__, tracing
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.doors.mcp.asking import Asking, is_modern, patience
 from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller, failed
@@ -83,7 +83,8 @@ def make_server(desk: Desk) -> Server[Any]:
     )
     server.add_request_handler("tools/call", CallToolRequestParams, ToolCalls(desk, task_calls))
     task_calls.serve(server)
-    server.middleware.clear()  # tracing that nobody collects costs a span for every message
+    # The SDK's tracing costs a span for every message, read by nobody: ours is in `calling`.
+    server.middleware.clear()
     return server
 
 
@@ -113,7 +114,8 @@ class ToolCalls:
         result: Json | InputRequiredResult
         async with progress(context, self._desk):
             try:
-                result = await self._call(context, params)
+                with tracing.continuing(context.meta):
+                    result = await self._call(context, params)
             except ControlPlaneError as error:
                 result = failed(error)
         if isinstance(result, InputRequiredResult):

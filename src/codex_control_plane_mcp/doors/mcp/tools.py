@@ -83,6 +83,11 @@ TOOLS: tuple[Tool[Any], ...] = (
 _BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a tool of this name, on or off."""
+    return name in _BY_NAME
+
+
 def is_read_only(name: str) -> bool:
     """Whether the tool of this name changes nothing; there may be none of this name."""
     return name in _BY_NAME and _BY_NAME[name].hints.read_only
