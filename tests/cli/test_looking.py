@@ -342,3 +342,14 @@ def test_before_the_first_task_metrics_are_zero(typed: Typed, folder: Path) -> N
     assert code == 0
     assert "codex_control_plane_queue_depth 0" in shown.splitlines()
     assert not (folder / "state").exists()
+
+
+def test_the_book_of_a_fleet_is_looked_into_as_well(
+    typed: Typed, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_MCP_DATABASE_URL", postgres_url.replace("+psycopg", ""))
+    with desk_at(postgres_url) as desk:
+        desk.enter()
+        operation = begun(desk, "Mend the till.")
+    assert "Mend the till." in typed("ps")[1]
+    assert told(typed("show", operation.id, "--json"))["operationId"] == operation.id

@@ -7,12 +7,10 @@ from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.metrics import Metrics
 from codex_control_plane_mcp.desk.runtime import NoRuntime
 from codex_control_plane_mcp.doors.cli.exits import Exit
-from codex_control_plane_mcp.doors.cli.room import chosen_settings, has_state
+from codex_control_plane_mcp.doors.cli.room import book_of, chosen_settings, has_state
 from codex_control_plane_mcp.doors.cli.speaking import carried_out, document, print_json
 from codex_control_plane_mcp.doors.prometheus import exposition
-from codex_control_plane_mcp.model.ids import HERE, HostId
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store.book import opened
 
 
 def run(state_db: str | None, *, as_json: bool) -> int:
@@ -28,8 +26,7 @@ def run(state_db: str | None, *, as_json: bool) -> int:
 
 
 async def _measured(chosen: Settings) -> Metrics:
-    in_fleet = chosen.database_url is not None
-    if not in_fleet and not has_state(chosen):  # nothing was ever handed in
+    if not has_state(chosen):  # nothing was ever handed in
         return Metrics(active_turns_limit=chosen.max_active_turns_global)
-    with opened(chosen.book, host=HostId(chosen.host) if in_fleet else HERE) as book:
+    with book_of(chosen) as book:
         return await Desk(book, chosen, SystemClock(), NoRuntime()).metrics()

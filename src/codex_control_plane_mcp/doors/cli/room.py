@@ -6,7 +6,7 @@ It is the desk that looks, the same as for every other door; what is to be done 
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from codex_control_plane_mcp.desk.views import FinalReport, InteractionView, Ope
 from codex_control_plane_mcp.desk.workflows.status import Look as WorkflowLook
 from codex_control_plane_mcp.desk.workflows.views import PlanView, WorkflowView
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
+from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, WorkflowId
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.interactions import Search
@@ -161,11 +161,12 @@ def chosen_settings(state_db: str | None) -> Settings:
     chosen = settings.load(os.environ)
     if state_db is None:
         return chosen
-    return replace(chosen, state_db=Path(paths.canonical(state_db)))
+    return replace(chosen, state_db=Path(paths.canonical(state_db)), database_url=None)
 
 
 def has_state(chosen: Settings) -> bool:
-    return chosen.state_db.is_file()
+    """Whether there is a book already. That of a fleet is made by the first who looks."""
+    return chosen.database_url is not None or chosen.state_db.is_file()
 
 
 @contextmanager
@@ -174,5 +175,11 @@ def room_of(chosen: Settings) -> Iterator[Room]:
     if not has_state(chosen):
         raise InvalidArgument(f"there is no state at {chosen.state_db}; name one with --state-db")
     clock = SystemClock()
-    with opened(chosen.state_db) as book:
+    with book_of(chosen) as book:
         yield Room(chosen, book, Desk(book, chosen, clock, NoRuntime()), clock)
+
+
+def book_of(chosen: Settings) -> AbstractContextManager[Book]:
+    """The book as this host sees it."""
+    host = HERE if chosen.database_url is None else HostId(chosen.host)
+    return opened(chosen.book, host=host)
