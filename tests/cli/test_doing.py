@@ -183,6 +183,8 @@ def test_a_person_sees_what_is_asked_and_decides(shell: Shell) -> None:
     job = ("--cwd", str(shell.project), "--sandbox", "workspace-write")
     id_ = shell.told("submit", ASKING, *job)[1]["operationId"]
     assert shell.types("run", ASKING, *job)[0] == Exit.REFUSED  # without a key it is another task
+    while not shell.told("pending", id_)[1]["interactions"]:
+        pass  # Codex has not asked yet; each look takes a while
     with shell.at_a_terminal("answer", id_) as person:
         person.reads("printf 1 > deployed.txt")
         person.reads("Your decision")

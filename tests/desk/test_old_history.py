@@ -126,8 +126,9 @@ async def test_an_id_is_no_way_to_other_files(at: Reception, root: Path, chat: s
 async def test_a_file_that_cannot_be_a_turn_is_not_read(
     at: Reception, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turn(root, "a", told(at, "a", {"role": "user", "text": "Here."}))
+    usual = turn(root, "a", told(at, "a", {"role": "user", "text": "Here."}))
     large = turn(root, "b", told(at, "b", {"role": "user", "text": "x"}))
-    monkeypatch.setattr(old_history, "MAX_FILE_BYTES", 200)
-    os.truncate(large, 201)
+    most = usual.stat().st_size
+    monkeypatch.setattr(old_history, "MAX_FILE_BYTES", most)
+    os.truncate(large, most + 1)
     assert (await texts(at))[-1] == (Role.NOTICE, "A part of this chat cannot be read: b.json")

@@ -142,8 +142,8 @@ async def test_hooks_that_report_here_are_seen(at: Reception) -> None:
 async def test_notices_that_were_given_up_are_a_problem(at: Reception) -> None:
     operation = await submitted(at)
     statement = text(
-        "INSERT INTO notices (seq, id, receiver, operation_id, notice, created_at, attempts,"
-        " due_at, dead_at) VALUES (1, 'n', 'webhook', :operation, '{}', 1, 10, 1, 1)"
+        "INSERT INTO notices (seq, id, receiver, host, operation_id, notice, created_at,"
+        " attempts, due_at, dead_at) VALUES (1, 'n', 'webhook', '', :operation, '{}', 1, 10, 1, 1)"
     )
     values = {"operation": operation}
     await at.book.write(lambda writing: writing.connection.execute(statement, values))

@@ -15,7 +15,7 @@ from codex_control_plane_mcp.selftest.real.stage import Role, Stage, until
 
 #: For what shall be killed to be there, and for work to go on after a kill: a fraction of a second
 #: on an idle machine. After the longest of these the run goes on, and the end will tell.
-RECOVERY_SECONDS = 20.0
+RECOVERY_SECONDS = 60.0
 #: For the moment that a kill is to follow. Then it strikes all the same.
 MOMENT_SECONDS = 1.5
 LOOK_SECONDS = 0.002
