@@ -23,7 +23,7 @@ demo: $(READY) ## see one task there and back on real Codex, without an account
 	$(BIN)/codex-control-plane-mcp-admin demo $(ARGS)
 
 test: $(READY) ## run the test suite, with coverage
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 nightly: $(READY) ## the long proof: every mutant is caught
 	$(BIN)/python -m pytest -m nightly $(ARGS)
