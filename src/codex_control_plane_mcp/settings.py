@@ -123,6 +123,11 @@ class Settings:
         return self.state_db if self.database_url is None else self.database_url.secret
 
     @property
+    def book_host(self) -> str:
+        """Who we are in that book: the host's name in a fleet; a file has but one host."""
+        return "" if self.database_url is None else self.host
+
+    @property
     def home_mark(self) -> Path:
         """Where the mark is kept that tells this host from others of its name."""
         return self.state_db.with_name(f"{self.state_db.name}.host")

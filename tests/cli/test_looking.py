@@ -345,7 +345,7 @@ def test_before_the_first_task_metrics_are_zero(typed: Typed, folder: Path) -> N
 
 
 def test_the_book_of_a_fleet_is_looked_into_as_well(
-    typed: Typed, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, folder: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEX_MCP_DATABASE_URL", postgres_url.replace("+psycopg", ""))
     with desk_at(postgres_url) as desk:
@@ -353,3 +353,8 @@ def test_the_book_of_a_fleet_is_looked_into_as_well(
         operation = begun(desk, "Mend the till.")
     assert "Mend the till." in typed("ps")[1]
     assert told(typed("show", operation.id, "--json"))["operationId"] == operation.id
+    assert typed("notices", "list")[1] == "No notices.\n"
+    state = folder / "state"
+    state.mkdir(mode=0o700)
+    assert "the fleet's, postgresql://" in typed("doctor")[1]
+    assert not (state / "state.sqlite3").exists()

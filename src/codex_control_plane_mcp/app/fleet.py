@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codex_control_plane_mcp.desk.projects import catalogue, project_at
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import HERE, HostId
+from codex_control_plane_mcp.model.ids import HostId
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.schedule import Reach
 from codex_control_plane_mcp.paths import replace_file
@@ -20,11 +20,6 @@ from codex_control_plane_mcp.store.presence import Presence, present
 
 #: The disk is searched for projects again this long after it was.
 SEARCH_SECONDS = 10.0
-
-
-def host_of(settings: Settings) -> HostId:
-    """The name of this host in its fleet; a book that is a file has but one host."""
-    return HERE if settings.database_url is None else HostId(settings.host)
 
 
 class Territory:
@@ -44,7 +39,9 @@ class Territory:
         if time.monotonic() - self._searched_at >= SEARCH_SECONDS:
             self.search()
         return Reach(
-            host_of(self._settings), frozenset(self.projects), self._settings.host_capacity
+            HostId(self._settings.book_host),
+            frozenset(self.projects),
+            self._settings.host_capacity,
         )
 
     def search(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from codex_control_plane_mcp import __version__, tracing
-from codex_control_plane_mcp.app.fleet import Territory, host_of, in_fleet
+from codex_control_plane_mcp.app.fleet import Territory, in_fleet
 from codex_control_plane_mcp.app.heart import beating
 from codex_control_plane_mcp.app.runtime import Runtime
 from codex_control_plane_mcp.clock import SystemClock
@@ -23,7 +23,7 @@ from codex_control_plane_mcp.codex.supervisor import Supervisor, may_be_alive
 from codex_control_plane_mcp.desk.desk import Desk, limits_of
 from codex_control_plane_mcp.desk.summary import configured
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import Generation
+from codex_control_plane_mcp.model.ids import Generation, HostId
 from codex_control_plane_mcp.settings import DATABASE_VARIABLE, Settings
 from codex_control_plane_mcp.store import operations, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
@@ -85,7 +85,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             opened(
                 settings.book,
                 clock=clock,
-                host=host_of(settings),
+                host=HostId(settings.book_host),
                 outbox=outbox if receivers else None,
             )
         )

@@ -30,7 +30,7 @@ from codex_control_plane_mcp.doors.cli.client import Told, ToolRefused, connecte
 from codex_control_plane_mcp.doors.cli.ending import worker_process, worker_runs
 from codex_control_plane_mcp.doors.cli.exits import Exit
 from codex_control_plane_mcp.doors.cli.repair import as_typed
-from codex_control_plane_mcp.doors.cli.room import chosen_settings, has_state, room_of
+from codex_control_plane_mcp.doors.cli.room import book_of, chosen_settings, has_state, room_of
 from codex_control_plane_mcp.doors.cli.speaking import carried_out, print_json
 from codex_control_plane_mcp.doors.cli.terminal import page_on
 from codex_control_plane_mcp.doors.cli.words import at_home, plain
@@ -39,7 +39,6 @@ from codex_control_plane_mcp.doors.shape import Json
 from codex_control_plane_mcp.doors.shape import as_json as shaped
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store.book import opened
 
 LOGIN_SECONDS = 20.0
 #: A book of 10,000 tasks is 100 MB, and SQLite writes a change twice.
@@ -201,12 +200,17 @@ def _state(chosen: Settings) -> Iterator[Check]:
         yield Check("state", Verdict.OK, f"{at_home(str(chosen.state_db))} is not made yet")
         return
     try:
-        with opened(chosen.state_db):
-            size = chosen.state_db.stat().st_size / 1e6
-            yield Check("state", Verdict.OK, f"{at_home(str(chosen.state_db))}, {size:.1f} MB")
+        with book_of(chosen):
+            yield Check("state", Verdict.OK, _book_found(chosen))
     except ControlPlaneError as error:
         advice = "put a copy of `backup` in its place, or name another CODEX_MCP_STATE_DB"
         yield Check("state", Verdict.BROKEN, error.message, advice)
+
+
+def _book_found(chosen: Settings) -> str:
+    if chosen.database_url is not None:
+        return f"the fleet's, {chosen.database_url}"
+    return f"{at_home(str(chosen.state_db))}, {chosen.state_db.stat().st_size / 1e6:.1f} MB"
 
 
 def _roots(chosen: Settings) -> Iterator[Check]:

@@ -5,16 +5,15 @@ import os
 import sys
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 
-from codex_control_plane_mcp import paths, settings
+from codex_control_plane_mcp import settings
 from codex_control_plane_mcp.clock import SystemClock, isoformat
+from codex_control_plane_mcp.doors.cli.room import book_of, chosen_settings
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.notice import Event, Notice
 from codex_control_plane_mcp.store import notices
-from codex_control_plane_mcp.store.book import opened
 from codex_control_plane_mcp.store.notices import Delivery
 from codex_control_plane_mcp.work.courier import NotTaken, Receiver
 from codex_control_plane_mcp.work.receivers import receivers_of
@@ -23,7 +22,7 @@ EXIT_NOT_SENT = 1
 
 
 def show(state_db: str | None, limit: int, *, as_json: bool) -> int:
-    with opened(_state(state_db)) as book:
+    with book_of(chosen_settings(state_db)) as book:
         found = book.read_now(lambda reading: notices.newest(reading, limit))
     if as_json:
         _print({"notices": [_as_json(one) for one in found]})
@@ -39,7 +38,7 @@ def send_again(
 ) -> int:
     if (notice_id is None) != all_dead:
         raise InvalidArgument("name one notice, or say --all-dead; `notices list` shows them")
-    with opened(_state(state_db)) as book:
+    with book_of(chosen_settings(state_db)) as book:
         count, _ = book.write_now(lambda writing: notices.replay(writing, notice_id))
     if as_json:
         _print({"noticeId": notice_id, "deliveries": count})
@@ -92,13 +91,6 @@ async def _try(name: str, receiver: Receiver, notice: Notice) -> _Tried:
     except NotTaken as error:
         return _Tried(name, str(error))
     return _Tried(name, None)
-
-
-def _state(stated: str | None) -> Path:
-    path = settings.load(os.environ).state_db if stated is None else Path(paths.canonical(stated))
-    if not path.is_file():
-        raise InvalidArgument(f"there is no state at {path}; name one with --state-db")
-    return path
 
 
 def _status(delivery: Delivery) -> str:

@@ -2,17 +2,15 @@
 the search, too."""
 
 import json
-import os
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from codex_control_plane_mcp import paths, settings
 from codex_control_plane_mcp.clock import Moment, SystemClock, later
+from codex_control_plane_mcp.doors.cli.room import book_of, chosen_settings
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.store import search
-from codex_control_plane_mcp.store.book import opened
 from codex_control_plane_mcp.store.retention import Pruned, prune
 
 _SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -33,16 +31,12 @@ def run(state_db: str | None, asked: Asked, *, as_json: bool) -> int:
         raise InvalidArgument("say what to keep: --older-than 30d, --keep-size 200M, or both")
     age = None if asked.older_than is None else _age(asked.older_than)
     keep_bytes = None if asked.keep_size is None else _size(asked.keep_size)
-    stated = settings.load(os.environ)
-    if state_db is not None:
-        stated = replace(stated, state_db=Path(paths.canonical(state_db)))
-    if stated.database_url is None and not stated.state_db.is_file():
-        raise InvalidArgument(f"there is no state at {stated.state_db}; name one with --state-db")
+    chosen = chosen_settings(state_db)
     older_than = None if age is None else later(SystemClock().now(), -age)
-    with opened(stated.book) as book:
+    with book_of(chosen) as book:
         done = prune(book, older_than=older_than, keep_bytes=keep_bytes, dry_run=asked.dry_run)
-    if not asked.dry_run and stated.search_index.is_file():
-        _forget(stated.search_index, done, older_than)
+    if not asked.dry_run and chosen.search_index.is_file():
+        _forget(chosen.search_index, done, older_than)
     sys.stdout.write(
         json.dumps(_as_json(done, asked)) + "\n" if as_json else _in_words(done, asked)
     )

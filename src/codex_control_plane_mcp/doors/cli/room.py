@@ -22,7 +22,7 @@ from codex_control_plane_mcp.desk.views import FinalReport, InteractionView, Ope
 from codex_control_plane_mcp.desk.workflows.status import Look as WorkflowLook
 from codex_control_plane_mcp.desk.workflows.views import PlanView, WorkflowView
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, WorkflowId
+from codex_control_plane_mcp.model.ids import HostId, OperationId, WorkflowId
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.interactions import Search
@@ -172,14 +172,13 @@ def has_state(chosen: Settings) -> bool:
 @contextmanager
 def room_of(chosen: Settings) -> Iterator[Room]:
     """Raises InvalidArgument when there is no such state."""
-    if not has_state(chosen):
-        raise InvalidArgument(f"there is no state at {chosen.state_db}; name one with --state-db")
     clock = SystemClock()
     with book_of(chosen) as book:
         yield Room(chosen, book, Desk(book, chosen, clock, NoRuntime()), clock)
 
 
 def book_of(chosen: Settings) -> AbstractContextManager[Book]:
-    """The book as this host sees it."""
-    host = HERE if chosen.database_url is None else HostId(chosen.host)
-    return opened(chosen.book, host=host)
+    """The book as this host sees it. Raises InvalidArgument when there is no such state."""
+    if not has_state(chosen):
+        raise InvalidArgument(f"there is no state at {chosen.state_db}; name one with --state-db")
+    return opened(chosen.book, host=HostId(chosen.book_host))
