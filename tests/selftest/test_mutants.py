@@ -1,12 +1,13 @@
 """The sweep has teeth: the product broken on purpose is noticed, each time."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import pytest
 
 from codex_control_plane_mcp.selftest import mutants
-from codex_control_plane_mcp.selftest.mutants import MUTANTS, Edit, Stale
+from codex_control_plane_mcp.selftest.mutants import MUTANTS, Edit, Mutant, Stale
 
 
 @pytest.mark.nightly
@@ -23,6 +24,17 @@ def test_every_mutant_is_caught_by_the_promise_that_it_breaks() -> None:
 def test_there_are_twenty_mutants_and_they_break_every_promise() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
     assert {mutant.breaks for mutant in MUTANTS} == {f"I{number}" for number in range(1, 9)}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_text_that_a_mutant_changes_is_there_once(mutant: Mutant) -> None:
+    for module in {edit.module for edit in mutant.edits}:
+        name = f"codex_control_plane_mcp.{module}"
+        home = importlib.import_module(name.rpartition(".")[0])
+        spec = mutants.Surgeon(mutant.edits).find_spec(name, list(home.__path__))
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.get_code(name)  # type: ignore[attr-defined]
 
 
 def test_the_table_in_the_documentation_is_theirs() -> None:

@@ -186,8 +186,8 @@ MUTANTS = (
         "talk: turns show as no rollout",
         _one(
             "work.follower",
-            'if turn is None or (turn.status == "interrupted" and not turn.items):',
-            'if turn is not None and turn.status == "interrupted" and not turn.items:',
+            'if turn is None or (turn.status == "interrupted" and not self._is_whole(turn)):',
+            'if turn is not None and turn.status == "interrupted" and not self._is_whole(turn):',
         ),
     ),
     Mutant(
@@ -204,9 +204,9 @@ MUTANTS = (
         "plan: die after at turn/start",
         _one(
             "work.evidence",
-            "    for turn in page.data:\n",
-            '    for turn in page.data:\n        if turn.status == "interrupted":\n'
-            "            continue\n",
+            "        if turn.id == intent.last_turn_id:\n            break\n",
+            "        if turn.id == intent.last_turn_id:\n            break\n"
+            '        if turn.status == "interrupted":\n            continue\n',
         ),
     ),
     Mutant(
@@ -425,7 +425,7 @@ MUTANTS = (
         "who takes over hears only what comes from now on",
         "I5",
         "plan: killed after a commit",
-        _one("work.follower", "            if not subscribed:\n", "            if False:\n"),
+        _one("work.follower", "            if subscribed:\n", "            if True:\n"),
     ),
     Mutant(
         "caught-up-once",
@@ -434,8 +434,8 @@ MUTANTS = (
         "plan: hang up after at turn/start #2, call",
         _one(
             "work.driver",
-            "        self._bound_to = None\n        await follower.run",
-            "        self._bound_to = session\n        await follower.run",
+            "        self._bound_to = None\n        with _span_of_turn",
+            "        self._bound_to = session\n        with _span_of_turn",
         ),
     ),
     Mutant(
