@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from codex_control_plane_mcp import errors
+from codex_control_plane_mcp.doors.mcp import arguments as args
 from codex_control_plane_mcp.doors.mcp.tool import Tool
-from codex_control_plane_mcp.doors.mcp.tools import CONTRACT_VERSION, TOOLS, offered
+from codex_control_plane_mcp.doors.mcp.tools import CONTRACT_VERSION, TOOLS
+from codex_control_plane_mcp.doors.shape import schema_of
 from codex_control_plane_mcp.errors import ControlPlaneError
 from codex_control_plane_mcp.model.operation import FINAL, TRANSITIONS, Status
 from codex_control_plane_mcp.settings import ToolSet
@@ -71,16 +73,15 @@ def _api_contract() -> Iterator[str]:
     yield "Under way: " + _listed(status for status in Status if status not in FINAL) + "."
     yield "Final: " + _listed(status for status in Status if status in FINAL) + "."
     yield "How one follows the other is drawn in [lifecycle.md](lifecycle.md).\n"
-    definitions = {one["name"]: one for one in offered(get_args(ToolSet)).definitions}
     for toolset in get_args(ToolSet):
         yield f"## Set `{toolset}`\n"
         yield f"{_SETS[toolset]}\n"
         for tool in TOOLS:
             if tool.toolset == toolset:
-                yield from _tool(tool, definitions[tool.name])
+                yield from _tool(tool)
 
 
-def _tool(tool: Tool[Any], definition: Json) -> Iterator[str]:
+def _tool(tool: Tool[Any]) -> Iterator[str]:
     yield f"### `{tool.name}`\n"
     yield f"{tool.description}\n"
     traits = [
@@ -90,8 +91,8 @@ def _tool(tool: Tool[Any], definition: Json) -> Iterator[str]:
         *(["may be called again"] if tool.hints.idempotent else []),
     ]
     yield f"*{', '.join(traits)}*\n"
-    arguments = definition["inputSchema"]
-    if properties := arguments["properties"]:
+    arguments = args.schema_of(tool.arguments, unlisted=True)
+    if properties := arguments.get("properties"):
         yield "| argument | type | |\n|---|---|---|"
         required = arguments.get("required", [])
         for name, schema in properties.items():
@@ -100,7 +101,7 @@ def _tool(tool: Tool[Any], definition: Json) -> Iterator[str]:
             yield f"| `{name}` | {_type(schema)} | {needed}{said} |"
     else:
         yield "No arguments."
-    fields = [name for name in definition["outputSchema"]["properties"] if name != "ok"]
+    fields = schema_of(*tool.shows, tacit=True)["properties"]
     yield f"\nReturns {', '.join(f'`{name}`' for name in fields)}.\n"
 
 

@@ -69,11 +69,11 @@ class FinalReport:
     #: None where there was no turn.
     turn_id: str | None = field(metadata=TACIT)
     #: The text begins at this character of the whole.
-    offset: int
-    total_chars: int
+    offset: int = field(metadata=TACIT)
+    total_chars: int = field(metadata=TACIT)
     #: The `report_offset` of the next part; null at the end.
     next_offset: int | None
-    read_full_via: FollowUp
+    read_full_via: FollowUp = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class InteractionView:
     expires_at: Moment | None = field(metadata=TACIT)
     answered_by: str | None = field(metadata=TACIT)
     #: What else is asked for: permissions, a form's schema, the changes of a patch.
-    details: Mapping[str, object] | None = field(default=None, metadata=OPTIONAL)
+    details: Mapping[str, object] | None = field(default=None, metadata=WHERE_IT_APPLIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class Receipt(Started):
 
     client_request_id: str | None = field(metadata=TACIT)
     #: Whether an earlier call had made it.
-    idempotent: bool | None = field(default=None, metadata=OPTIONAL)
+    idempotent: bool | None = field(default=None, metadata=WHERE_IT_APPLIES)
     queue_state: QueueState = field(metadata=BRIEF)
     last_error: LastError | None = field(metadata=BRIEF)
     next_recommended_action: str
@@ -297,7 +297,7 @@ class AnswerReceipt:
     answered_by: str
     #: Whether Codex has it; if not yet, it is on its way and stored.
     delivered: bool
-    next_recommended_action: str
+    next_recommended_action: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +310,8 @@ class InterruptReceipt:
     changed: bool
     #: Whether its end is known.
     ended: bool
-    last_error: LastError | None
-    next_recommended_action: str
+    last_error: LastError | None = field(metadata=TACIT)
+    next_recommended_action: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,11 +325,11 @@ class ActionView:
     status: Status
     created_at: Moment = field(metadata=TACIT)
     completed_at: Moment | None = field(metadata=TACIT)
-    idempotent: bool | None = field(default=None, metadata=OPTIONAL)
+    idempotent: bool | None = field(default=None, metadata=WHERE_IT_APPLIES)
     #: What came of it, in words.
     result: str | None
-    last_error: LastError | None
-    next_recommended_action: str
+    last_error: LastError | None = field(metadata=TACIT)
+    next_recommended_action: str = field(metadata=TACIT)
     poll_recommended: bool = field(metadata=TACIT)
     recommended_poll_after_seconds: int | None = field(metadata=TACIT)
 

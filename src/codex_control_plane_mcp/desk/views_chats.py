@@ -134,7 +134,7 @@ class TurnStatus:
     latest_message: str | None
     message_truncated: bool = field(metadata=TACIT)
     operation: OperationLine | None = field(metadata=BRIEF)
-    last_error: LastError | None
+    last_error: LastError | None = field(metadata=TACIT)
     source: str
 
 

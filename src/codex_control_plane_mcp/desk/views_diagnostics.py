@@ -71,9 +71,9 @@ class AnalysisView:
     #: The surest first.
     findings: tuple[FindingView, ...]
     recommended_repair_actions: tuple[RepairAdvice, ...]
-    next_recommended_action: str
+    next_recommended_action: str = field(metadata=TACIT)
     #: What to do now, of the first finding.
-    next_step: str
+    next_step: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class DiagnosticsView:
     overall_status: str
     #: How sure the first finding is; `none` where there is none.
     diagnosis_confidence: str
-    generated_at: Moment
+    generated_at: Moment = field(metadata=TACIT)
     versions: Versions = field(metadata=TACIT)
     operations: tuple[OperationBrief, ...] = field(metadata=TACIT)
     #: Oldest first; of a long one the beginning and the end.
@@ -128,8 +128,8 @@ class DiagnosticsView:
     findings: tuple[FindingView, ...]
     #: The last warnings of the log.
     log: tuple[LogLine, ...] = field(metadata=TACIT)
-    next_recommended_action: str
-    next_step: str
+    next_recommended_action: str = field(metadata=TACIT)
+    next_step: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class ChangeView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairView:
     repair_run_id: str
-    action: str
+    action: str = field(metadata=TACIT)
     dry_run: bool
     #: `planned`, `applied`, `nothing_to_do`, `refused`, `failed`, `unknown` or `running`.
     outcome: str
@@ -155,7 +155,7 @@ class RepairView:
     change_count: int = field(metadata=TACIT)
     #: What came of it; of a dry run, what it costs, or why it would be refused.
     result: str | None
-    next_recommended_action: str
+    next_recommended_action: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

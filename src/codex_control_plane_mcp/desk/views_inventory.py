@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.desk.views import OPTIONAL, WHERE_IT_APPLIES
+from codex_control_plane_mcp.desk.views import OPTIONAL, TACIT, WHERE_IT_APPLIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +143,12 @@ class LiveProbe:
 class PreflightView:
     #: `ready`, `ready_with_warnings` or `not_ready`.
     status: str
-    project_id: str | None
-    cwd: str | None
+    project_id: str | None = field(metadata=TACIT)
+    cwd: str | None = field(metadata=TACIT)
     #: What the task would run with.
-    model: str | None
-    sandbox: str
-    approval_policy: str
+    model: str | None = field(metadata=TACIT)
+    sandbox: str = field(metadata=TACIT)
+    approval_policy: str = field(metadata=TACIT)
     checks: tuple[Check, ...]
     live_probe: LiveProbe | None = field(default=None, metadata=WHERE_IT_APPLIES)
     next_recommended_action: str

@@ -74,24 +74,24 @@ def _planned(view: type) -> _Plan:
 # --- Schema --------------------------------------------------------------------------------------
 
 
-def schema_of(*views: type, depth: int = 2) -> Json:
+def schema_of(*views: type, depth: int = 2, tacit: bool = False) -> Json:
     """The schema of a result that shows these views side by side, or an error.
 
     `ok` alone is required: an error has nothing else. Below `depth` objects are not spelled out,
-    nor is what is the same for every tool (`error`, `truncated`), to keep the tools that an agent
-    must read small.
+    nor is what is the same for every tool (`ok`, `error`, `truncated`), to keep the tools that an
+    agent must read small; with `tacit` also what goes without saying.
     """
-    properties: Json = {"ok": {"type": "boolean"}}
+    properties: Json = {}
     for view in views:
-        properties |= _properties(view, depth)
+        properties |= _properties(view, depth, tacit=tacit)
     return {"type": "object", "properties": properties, "required": ["ok"]}
 
 
-def _properties(view: type, depth: int) -> Json:
+def _properties(view: type, depth: int, *, tacit: bool = False) -> Json:
     hints = get_type_hints(view)
     properties: Json = {}
     for field in fields(view):
-        if field.metadata.get("tacit"):
+        if field.metadata.get("tacit") and not tacit:
             continue
         schema = _schema(hints[field.name], 1 if field.metadata.get("brief") else depth)
         if field.metadata.get("optional") and "type" in schema:

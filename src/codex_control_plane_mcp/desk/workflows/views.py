@@ -6,6 +6,8 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.views import (
     BRIEF,
     OPTIONAL,
+    TACIT,
+    WHERE_IT_APPLIES,
     FinalReport,
     FollowUp,
     InteractionView,
@@ -20,19 +22,19 @@ from codex_control_plane_mcp.model.workflow import Phase, WorkflowKind
 class PlanView:
     """A plan as Codex proposed it, in pages."""
 
-    turn_id: str
-    item_id: str
+    turn_id: str = field(metadata=TACIT)
+    item_id: str = field(metadata=TACIT)
     markdown: str
     #: Names the whole plan, not the page.
     plan_hash: str
     #: Whether it can be approved, or was. Not while a newer one is being made.
     valid: bool
     #: The markdown begins at this character of the whole.
-    offset: int
-    total_chars: int
+    offset: int = field(metadata=TACIT)
+    total_chars: int = field(metadata=TACIT)
     #: The `plan_offset` of the next page; null at the end.
     next_offset: int | None
-    read_full_via: FollowUp
+    read_full_via: FollowUp = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class WorkflowReceipt:
     workflow_id: str
     phase: Phase
     #: Whether an earlier call had made it.
-    idempotent: bool | None = field(default=None, metadata=OPTIONAL)
+    idempotent: bool | None = field(default=None, metadata=WHERE_IT_APPLIES)
     next_recommended_action: str
 
 
@@ -69,9 +71,9 @@ class WorkflowState(WorkflowReceipt):
     #: `running`, `waiting` (for somebody), or how it ended, as operations call it.
     status: str
     thread_id: str | None
-    plan_operation_id: str | None
+    plan_operation_id: str | None = field(metadata=TACIT)
     execution_operation_id: str | None
-    review_operation_id: str | None
+    review_operation_id: str | None = field(metadata=TACIT)
     latest_plan: PlanView | None
     pending_interactions: tuple[InteractionView, ...] = field(metadata=BRIEF)
     #: Of the execution or the review; of planning, where it ended without a plan.
@@ -105,9 +107,9 @@ class WorkflowView(WorkflowState):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalReceipt(WorkflowReceipt):
     execution_operation_id: str
-    thread_id: str | None
+    thread_id: str | None = field(metadata=TACIT)
     plan_hash: str
-    approved_by: str
+    approved_by: str = field(metadata=TACIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,10 @@ Parsed once, here. What they mean together is the desk's to judge.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 
 from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS
 from codex_control_plane_mcp.desk.texts import unwritable
@@ -24,6 +25,9 @@ from codex_control_plane_mcp.model.request import (
 
 #: Nobody nests arguments deeper; who does wants to see us fall over.
 MAX_DEPTH = 64
+
+#: Taken, and documented, but not in what an agent is shown.
+UNLISTED: Final[JsonDict] = {"unlisted": True}
 
 A = TypeVar("A", bound="Arguments")
 
@@ -48,7 +52,7 @@ class Arguments(BaseModel):
 
 
 class ForkConfig(Arguments):
-    last_turn_id: str | None = Field(None, description="Last turn to take over")
+    last_turn_id: str | None = None
 
 
 class TextItem(Arguments):
@@ -84,7 +88,7 @@ class SubmitTask(Arguments):
     project_id: str | None = Field(None, description="Id, path or exact name")
     cwd: str | None = Field(None, description="Absolute folder, instead of project_id")
     thread_id: str | None = None
-    chat_id: str | None = Field(None, description="Same as thread_id")
+    chat_id: str | None = Field(None, description="Same as thread_id", json_schema_extra=UNLISTED)
     title: str | None = None
     model: str | None = None
     sandbox: _Sandbox | None = None
@@ -108,7 +112,7 @@ class SubmitTask(Arguments):
     )
     worktree: bool | None = Field(None, description="start_chat: in a new git worktree")
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Never limits the task"
+        None, description="Never limits the task", json_schema_extra=UNLISTED
     )
 
 
@@ -191,30 +195,33 @@ class HealthSummary(Arguments):
     max_recent_errors: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
-class _Starting(Arguments):
-    """What the older calls that start a turn share."""
+class Starting(Arguments):
+    """What the older calls that start a turn share. Who knows them knows their options; others are
+    better served by `codex_submit_task`, which lists them."""
 
     message: str
-    client_request_id: str | None = Field(
-        None, description="The same id again never starts a second one"
+    client_request_id: str | None = None
+    model: str | None = Field(None, json_schema_extra=UNLISTED)
+    sandbox: _Sandbox | None = Field(None, json_schema_extra=UNLISTED)
+    approval_policy: _Approval | None = Field(None, json_schema_extra=UNLISTED)
+    collaboration_mode: _Mode | None = Field(None, json_schema_extra=UNLISTED)
+    timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="How long to wait for the turn to start, at most 40",
+        json_schema_extra=UNLISTED,
     )
+
+
+class StartChat(Starting):
     project_id: str | None = None
     cwd: str | None = None
-    model: str | None = None
-    sandbox: _Sandbox | None = None
-    approval_policy: _Approval | None = None
-    collaboration_mode: _Mode | None = None
-    timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="How long to wait for the turn to start, at most 40"
-    )
+    title: str | None = Field(None, json_schema_extra=UNLISTED)
 
 
-class StartChat(_Starting):
-    title: str | None = None
-
-
-class SendMessage(_Starting):
+class SendMessage(Starting):
     chat_id: _Id
+    project_id: str | None = Field(None, json_schema_extra=UNLISTED)
+    cwd: str | None = Field(None, json_schema_extra=UNLISTED)
 
 
 class CodexConfig(Arguments):
@@ -280,10 +287,10 @@ def _problem(model: type[Arguments], error: Mapping[str, Any]) -> tuple[str, str
         case "extra_forbidden" if len(place) > 1:
             return field, f"`{field}` is not known here"
         case "extra_forbidden":
-            outer, taken = schema_of(model), "it takes"
+            outer, taken = schema_of(model, unlisted=True), "it takes"
             for part in place[:-1]:
                 outer, taken = outer["properties"][part], f"`{part}` takes"
-            known = ", ".join(outer["properties"])
+            known = ", ".join(outer.get("properties", ())) or "none"
             return field, f"`{field}` is not an argument of this tool; {taken}: {known}"
         case "missing":
             return field, f"`{field}` is required"
@@ -323,23 +330,27 @@ def _refuse_text(name: str, text: str) -> None:
 # --- Schema --------------------------------------------------------------------------------------
 
 
-def schema_of(model: type[Arguments]) -> dict[str, Any]:
-    """The JSON schema of the arguments, without what a reader does not need: titles, nulls."""
+def schema_of(model: type[Arguments], *, unlisted: bool = False) -> dict[str, Any]:
+    """The JSON schema of the arguments, without what a reader does not need: titles, nulls, that
+    others are refused (a refusal names those that are taken)."""
     schema = model.model_json_schema()
-    return _object(schema, schema.get("$defs", {}))
+    listed = _object(schema, schema.get("$defs", {}), unlisted=unlisted)
+    # MCP recommends to say of a tool without arguments that it takes none.
+    return listed if listed["properties"] else {"type": "object", "additionalProperties": False}
 
 
-def _object(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+def _object(
+    schema: Mapping[str, Any], named: Mapping[str, Any], *, unlisted: bool = False
+) -> dict[str, Any]:
     required = schema.get("required", [])
     return {
         "type": "object",
         "properties": {
             name: _plain(one, named)
             for name, one in schema["properties"].items()
-            if one.get("type") != "null"
+            if one.get("type") != "null" and (unlisted or not one.get("unlisted"))
         },
         **({"required": required} if required else {}),
-        "additionalProperties": False,
     }
 
 

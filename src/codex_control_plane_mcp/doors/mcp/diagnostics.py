@@ -29,7 +29,7 @@ class CollectDiagnostics(Arguments):
     operation_id: str | None = None
     workflow_id: str | None = None
     thread_id: str | None = None
-    problem_text: _Text | None = Field(None, description="What is wrong, in your words")
+    problem_text: _Text | None = None
 
 
 class AnalyzeIssue(CollectDiagnostics):

@@ -224,7 +224,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         READS,
         _interactions,
         toolset="core",
-        depth=2,
         repeatable=True,
     ),
     Tool(

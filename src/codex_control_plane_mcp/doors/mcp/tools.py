@@ -3,7 +3,7 @@ entry is all there is to a tool, and its handler turns arguments into the desk's
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -41,13 +41,13 @@ CONTRACT_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class VersionBlock:
-    server_name: str
+    server_name: str = field(metadata=views.TACIT)
     server_version: str
-    contract_version: str
+    contract_version: str = field(metadata=views.TACIT)
     #: Changes when a tool's name, arguments or results do, and when other tools are offered.
     tool_surface_hash: str
-    stable_tools: tuple[str, ...]
-    compatibility_tools: tuple[str, ...]
+    stable_tools: tuple[str, ...] = field(metadata=views.TACIT)
+    compatibility_tools: tuple[str, ...] = field(metadata=views.TACIT)
 
 
 async def _health(desk: Desk, wanted: args.HealthSummary, _by: str) -> Shown:
@@ -152,11 +152,14 @@ def _definition(tool: Tool[Any]) -> Json:
 
 
 def _annotations(hints: Hints) -> Json:
-    """What differs from what MCP takes for granted; of a tool that only reads, two hints mean
-    nothing."""
-    stated = {"readOnlyHint": hints.read_only, "openWorldHint": hints.open_world}
-    if not hints.read_only:
-        stated |= {"destructiveHint": hints.destructive, "idempotentHint": hints.idempotent}
+    """What differs from what MCP takes for granted; of a tool that only reads nobody asks more."""
+    if hints.read_only:
+        return {"readOnlyHint": True}
+    stated = {
+        "openWorldHint": hints.open_world,
+        "destructiveHint": hints.destructive,
+        "idempotentHint": hints.idempotent,
+    }
     return {name: hint for name, hint in stated.items() if hint is not _GRANTED[name]}
 
 

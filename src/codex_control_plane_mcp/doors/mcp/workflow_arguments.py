@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS
-from codex_control_plane_mcp.doors.mcp.arguments import Arguments
+from codex_control_plane_mcp.doors.mcp.arguments import UNLISTED, Arguments
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import GoalCompletion
 
@@ -28,7 +28,7 @@ class StartPlanWorkflow(Arguments):
     goal_token_budget: Annotated[int, Field(ge=1)] | None = None
     goal_completion_action: _AtTheEnd | None = None
     goal_completion_objective: str | None = None
-    timeout_seconds: Annotated[float, Field(ge=0)] | None = None
+    timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(None, json_schema_extra=UNLISTED)
 
 
 class StartReviewWorkflow(Arguments):
@@ -86,9 +86,11 @@ class ExecutePlan(Arguments):
     plan_hash: str | None = None
     message: str | None = None
     client_request_id: str | None = None
-    model: str | None = None
-    sandbox: _Sandbox | None = None
-    approval_policy: _Approval | None = None
+    model: str | None = Field(None, json_schema_extra=UNLISTED)
+    sandbox: _Sandbox | None = Field(None, json_schema_extra=UNLISTED)
+    approval_policy: _Approval | None = Field(None, json_schema_extra=UNLISTED)
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="How long to wait for the turn to start, at most 40"
+        None,
+        description="How long to wait for the turn to start, at most 40",
+        json_schema_extra=UNLISTED,
     )
