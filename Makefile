@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly conformance check bench docs dist test-packaging test-clients format clean
+.PHONY: help demo test nightly conformance check bench docs dist test-packaging test-clients test-machine format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -50,6 +50,9 @@ test-packaging: dist ## install what was built with pipx and uv, and try it
 
 test-clients: $(READY) ## tell the real clients of the server (installs them from npm and PyPI)
 	$(BIN)/python -m pytest -m clients -o faulthandler_timeout=900 $(ARGS)
+
+test-machine: $(READY) ## provoke a full disk, an old Codex and the like (Linux, root, faketime)
+	$(BIN)/python -m pytest -m machine $(ARGS)
 
 docs: $(READY) ## write the documents that are drawn from the code
 	$(BIN)/python -m scripts.make_docs

@@ -18,13 +18,14 @@ from codex_control_plane_mcp.codex.errors import (
 )
 from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.words import things
-from codex_control_plane_mcp.codex.words.verbs import Survey
+from codex_control_plane_mcp.codex.words.verbs import Survey, TrySandbox
 
 T = TypeVar("T")
 
 #: `unsupported`: this version does not know the method; `skipped`: there was no point in asking.
 OutcomeStatus = Literal["ok", "unsupported", "skipped", "error", "timeout"]
 
+MAX_PROBLEM_CHARS = 300
 NOT_LOGGED_IN = "NOT_LOGGED_IN"
 #: The only kind of account that has rate limits to read.
 WITH_RATE_LIMITS = "chatgpt"
@@ -68,8 +69,10 @@ class Inventory:
     models: tuple[things.Model, ...] | None = None
     permission_profiles: tuple[things.PermissionProfile, ...] | None = None
     requirements: things.Requirements | None = None
-    #: `not_applicable`: only Windows has a sandbox that must be set up first.
+    #: On Windows Codex's own word. Elsewhere what came of trying it: `ready` or `unavailable`.
     sandbox_readiness: str | None = None
+    #: Why no command can be run in it.
+    sandbox_problem: str | None = None
     provider: things.ProviderCapabilities | None = None
     hooks: HookCounts | None = None
     skill_count: int | None = None
@@ -132,6 +135,7 @@ async def take(session: CodexSession, wanted: Wanted, seconds: float) -> Invento
     requirements = _Call(Survey.CONFIG_REQUIREMENTS.method, session.requirements)
     provider = _Call(Survey.PROVIDER_CAPABILITIES.method, session.provider_capabilities)
     readiness = _Call(Survey.WINDOWS_SANDBOX.method, session.sandbox_readiness)
+    trial = _Call(TrySandbox.method, session.try_sandbox)
     hook_counts = _Call("hooks/list", hooks)
     skills = _Call("skills/list", lambda: session.count_skills(cwds))
 
@@ -142,6 +146,7 @@ async def take(session: CodexSession, wanted: Wanted, seconds: float) -> Invento
         (True, requirements),
         (True, provider),
         (on_windows, readiness),
+        (not on_windows, trial),
         (wanted.hooks, hook_counts),
         (wanted.skills, skills),
         (wanted.account, account),
@@ -158,13 +163,27 @@ async def take(session: CodexSession, wanted: Wanted, seconds: float) -> Invento
         models=known_models.value,
         permission_profiles=known_profiles.value,
         requirements=requirements.value,
-        sandbox_readiness=readiness.value if on_windows else "not_applicable",
+        sandbox_readiness=readiness.value if on_windows else _readiness(trial.value),
+        sandbox_problem=_problem(trial.value),
         provider=provider.value,
         hooks=hook_counts.value,
         skill_count=skills.value,
         account=account.value,
         rate_limits=limits.value,
     )
+
+
+def _readiness(trial: things.Ended | None) -> str | None:
+    if trial is None:
+        return None
+    return "ready" if trial.exit_code == 0 else "unavailable"
+
+
+def _problem(trial: things.Ended | None) -> str | None:
+    if trial is None or trial.exit_code == 0:
+        return None
+    said = " ".join(trial.stderr.split())
+    return said[-MAX_PROBLEM_CHARS:] or f"a command that does nothing ended with {trial.exit_code}"
 
 
 def _counted(hooks: Sequence[things.Hook]) -> HookCounts:

@@ -374,6 +374,10 @@ class CodexSession:
         """`ready`, `notConfigured` or `updateRequired`. Means something on Windows only."""
         return await self._object(verbs.Survey.WINDOWS_SANDBOX, lambda raw: text(raw, "status"))
 
+    async def try_sandbox(self) -> things.Ended:
+        """Run what does nothing as commands of a turn are run. Not on Windows."""
+        return await self._object(verbs.TrySandbox(), things.read_ended)
+
     async def rate_limits(self) -> tuple[things.RateLimitWindow, ...]:
         """Needs a ChatGPT login."""
         return await self._object(verbs.Survey.RATE_LIMITS, things.read_rate_limits)

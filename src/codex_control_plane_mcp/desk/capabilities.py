@@ -21,6 +21,12 @@ FRESH_SECONDS = 300.0
 REMEMBERED = 16
 
 ASK_FOR_MORE = "call codex_get_runtime_capabilities with refresh: true to start Codex and ask it"
+#: Where Codex's sandbox cannot be had at all.
+SANDBOX_ADVICE = (
+    "let Codex make user namespaces here (in a container: its seccomp profile, or "
+    "user.max_user_namespaces), or run tasks with danger-full-access where the container is the "
+    "sandbox"
+)
 #: These say that Codex could not do what it was asked; the others are facts about it.
 _FAILED = ("error", "timeout")
 
@@ -119,6 +125,7 @@ def _shown(app_server: AppServerState, word: CodexWord, now: Moment) -> views.Ca
             models=_each(inventory.models, _model),
             permission_profiles=_each(inventory.permission_profiles, _profile),
             sandbox_readiness=inventory.sandbox_readiness,
+            sandbox_problem=inventory.sandbox_problem,
             model_provider_capabilities=_provider(inventory.provider),
             hooks=_hooks(inventory.hooks),
             skills=_skills(inventory.skill_count),
@@ -149,6 +156,8 @@ def _warnings(word: CodexWord, outcomes: Mapping[str, Outcome]) -> Iterator[str]
             yield f"{method} did not answer in time"
         elif one.status == "error":
             yield f"{method} failed ({one.error_code})"
+    if word.inventory is not None and word.inventory.sandbox_problem is not None:
+        yield f"Codex cannot run commands in its sandbox: {word.inventory.sandbox_problem}"
     if word.inventory is not None and word.methods is None:
         yield "the methods of this Codex are not known: its schema was not read yet"
 

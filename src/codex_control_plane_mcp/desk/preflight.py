@@ -13,6 +13,7 @@ from pathlib import Path
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.codex.inventory import Inventory, Wanted
+from codex_control_plane_mcp.desk.capabilities import SANDBOX_ADVICE
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.runtime import CodexState, CodexWord
 from codex_control_plane_mcp.desk.status import Look
@@ -182,6 +183,13 @@ def _sandbox(inventory: Inventory, wanted: Sandbox) -> Check:
             f"use one of: {', '.join(one for one in allowed if one != wanted)}",
         )
     needs_setup = wanted is not Sandbox.DANGER_FULL_ACCESS
+    if needs_setup and inventory.sandbox_readiness == "unavailable":
+        return Check(
+            "sandbox",
+            "failed",
+            f"Codex cannot run commands in its sandbox: {inventory.sandbox_problem}",
+            SANDBOX_ADVICE,
+        )
     if needs_setup and inventory.sandbox_readiness in ("notConfigured", "updateRequired"):
         return Check(
             "sandbox",

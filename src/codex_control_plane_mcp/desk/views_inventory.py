@@ -92,7 +92,9 @@ class RuntimeCapabilities:
     schema_methods: SchemaMethods
     models: tuple[ModelView, ...] | None
     permission_profiles: tuple[PermissionProfileView, ...] | None
+    #: `ready`; `unavailable` (no command can be run); on Windows `notConfigured`, `updateRequired`.
     sandbox_readiness: str | None
+    sandbox_problem: str | None = field(default=None, metadata=OPTIONAL)
     model_provider_capabilities: ProviderView | None
     hooks: HookCountView | None
     skills: SkillCountView | None

@@ -88,6 +88,7 @@ LOOKS: tuple[verbs.Verb, ...] = (
     verbs.ReadAccount(),
     verbs.ListHooks(("/work",)),
     verbs.ListSkills(("/work",)),
+    verbs.TrySandbox(),
     *verbs.Survey,
 )
 
@@ -149,6 +150,7 @@ READINGS: tuple[Reading, ...] = (
     Reading(things.read_review_started, {"review/start": "v2/ReviewStartResponse"}),
     Reading(things.read_hooks, {"hooks/list": "v2/HooksListResponse"}),
     Reading(things.read_diagnostics, {"server/diagnostics": "v2/ServerDiagnosticsResponse"}),
+    Reading(things.read_ended, {"command/exec": "v2/CommandExecResponse"}),
     Reading(things.read_account, {"account/read": "v2/GetAccountResponse"}),
     Reading(
         lambda raw: things.read_goal(raw["goal"]), {"thread/goal/set": "v2/ThreadGoalSetResponse"}

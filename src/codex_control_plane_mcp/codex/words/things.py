@@ -609,6 +609,19 @@ def read_hooks(raw: JsonObject) -> tuple[Hook, ...]:
     return tuple(hooks.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended."""
+
+    #: None: it was ended from outside.
+    exit_code: int | None
+    stderr: str
+
+
+def read_ended(raw: JsonObject) -> Ended:
+    return Ended(whole(raw, "exitCode"), text(raw, "stderr"))
+
+
 def count_skills(raw: JsonObject) -> int:
     """How many skills may be used, in the folders that were asked about."""
     return len(

@@ -654,6 +654,21 @@ class ListSkills:
 
 
 @dataclass(frozen=True, slots=True)
+class TrySandbox:
+    """Run a command that does nothing in the sandbox for commands that only read."""
+
+    method: ClassVar[str] = "command/exec"
+
+    def to_wire(self) -> Wire:
+        return {
+            "command": ["/bin/sh", "-c", ":"],
+            "cwd": "/",
+            "sandboxPolicy": {"type": "readOnly"},
+            "timeoutMs": 5_000,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class TrustHooks:
     """Let hooks run: their hashes by key, as `hooks/list` gives them. The user decides this."""
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from codex_control_plane_mcp.clock import isoformat, seconds_between
+from codex_control_plane_mcp.desk.capabilities import SANDBOX_ADVICE
 from codex_control_plane_mcp.desk.diagnosis.facts import Facts
 from codex_control_plane_mcp.desk.texts import start_of
 from codex_control_plane_mcp.desk.views_diagnostics import LogLine
@@ -314,6 +315,14 @@ def auth_missing(facts: Facts) -> Iterator[Finding]:
 
 def sandbox_not_ready(facts: Facts) -> Iterator[Finding]:
     readiness = facts.capabilities and facts.capabilities.sandbox_readiness
+    if facts.capabilities and facts.capabilities.sandbox_problem:
+        yield Finding(
+            category=Category.SANDBOX_NOT_READY,
+            confidence=Confidence.HIGH,
+            summary="Codex cannot run any command in its sandbox on this machine.",
+            evidence=(facts.capabilities.sandbox_problem,),
+            next_step=f"{SANDBOX_ADVICE[:1].upper()}{SANDBOX_ADVICE[1:]}.",
+        )
     if readiness in ("notConfigured", "updateRequired"):
         yield Finding(
             category=Category.SANDBOX_NOT_READY,
