@@ -48,6 +48,8 @@ operations = Table(
     Column("status_seq", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("host", Text),
+    Column("host_labels", Text, nullable=False, server_default="[]"),
+    Column("checkout", Text),
 )
 
 journal = Table(
@@ -179,6 +181,7 @@ hosts = Table(
     Column("codex_version", Text),
     Column("entered_at", BigInteger, nullable=False),
     Column("heard_at", BigInteger, nullable=False),
+    Column("labels", Text, nullable=False, server_default="[]"),
 )
 
 host_projects = Table(
@@ -187,6 +190,7 @@ host_projects = Table(
     Column("host", Text, primary_key=True),
     Column("project_id", Text, primary_key=True),
     Column("path", Text, nullable=False),
+    Column("remote", Text),
 )
 
 notices = Table(

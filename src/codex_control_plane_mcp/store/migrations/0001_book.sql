@@ -46,6 +46,10 @@ CREATE TABLE operations (
     status_seq          BIGINT NOT NULL,
     generation          BIGINT NOT NULL,
     host                TEXT,
+    -- What its host must have, as a JSON list in order.
+    host_labels         TEXT NOT NULL DEFAULT '[]',
+    -- Its folder on its host, where that is not the one that was asked for.
+    checkout            TEXT,
 
     -- Ended, and only then, it has its end.
     CHECK ((completed_at IS NOT NULL) = (status IN (
@@ -243,13 +247,17 @@ CREATE TABLE hosts (
     capacity      BIGINT NOT NULL,
     codex_version TEXT,
     entered_at    BIGINT NOT NULL,
-    heard_at      BIGINT NOT NULL
+    heard_at      BIGINT NOT NULL,
+    -- What a task may ask for, as a JSON list in order.
+    labels        TEXT NOT NULL DEFAULT '[]'
 );
 
 CREATE TABLE host_projects (
     host       TEXT NOT NULL REFERENCES hosts (id),
     project_id TEXT NOT NULL,
     path       TEXT NOT NULL,
+    -- Where its repository comes from: says which projects of several hosts are the same.
+    remote     TEXT,
     PRIMARY KEY (host, project_id)
 ) /*sqlite WITHOUT ROWID */;
 
