@@ -13,9 +13,12 @@ from pathlib import Path
 import anyio
 from playwright.async_api import Browser, ViewportSize, async_playwright
 
-from tests.desk.reception import reception
+from codex_control_plane_mcp.settings import DatabaseUrl
+from tests.desk.reception import Reception, reception
+from tests.hosts import there
+from tests.postgres import postgres
 from tests.web.site import Served, chromium, served
-from tests.web.story import tell
+from tests.web.story import tell, tell_of_a_fleet
 
 WIDE, NARROW = ViewportSize(width=1280, height=1000), ViewportSize(width=390, height=844)
 
@@ -39,15 +42,31 @@ async def main(out: Path, names: list[str]) -> None:
             "repair": f"health/repairs/{ids['repair']}",
             "missing": "no-such-page",
         }
-        async with served(at) as site, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium())
-            for theme in ("light", "dark"):
-                for shape, size in (("wide", WIDE), ("narrow", NARROW)):
-                    for name, path in pages.items():
-                        file = f"{name}-{theme}-{shape}"
-                        if not names or any(file.startswith(one) for one in names):
-                            await shoot(browser, site, path, theme, size, out / f"{file}.png")
-            await browser.close()
+        await shoot_all(at, pages, out, names)
+    with tempfile.TemporaryDirectory() as folder, postgres() as server, server.database() as url:
+        fleet = {"database_url": DatabaseUrl(url), "host": "atelier"}
+        with reception(Path(folder), postgres_url=url, threads=True, **fleet) as at:
+            ids = await tell_of_a_fleet(at)
+            pages = {
+                "fleet-now": "",
+                "fleet-tasks": "tasks",
+                "fleet-lost": f"tasks/{ids['lost']}",
+                "fleet-health": "health",
+            }
+            with there(url, int(ids["atelier"]), int(ids["studio"])):
+                await shoot_all(at, pages, out, names)
+
+
+async def shoot_all(at: Reception, pages: dict[str, str], out: Path, names: list[str]) -> None:
+    async with served(at) as site, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium())
+        for theme in ("light", "dark"):
+            for shape, size in (("wide", WIDE), ("narrow", NARROW)):
+                for name, path in pages.items():
+                    file = f"{name}-{theme}-{shape}"
+                    if not names or any(file.startswith(one) for one in names):
+                        await shoot(browser, site, path, theme, size, out / f"{file}.png")
+        await browser.close()
 
 
 async def shoot(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,6 +19,8 @@ HOOKS = "codex_control_plane_mcp.doors.cli.hooks"
 PATIENCE = 120
 
 Done = subprocess.CompletedProcess[str]
+#: Type a command; its exit code and what it said.
+Typed = Callable[..., tuple[int, str, str]]
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -49,6 +53,15 @@ def run(module: str, *arguments: str, env: Mapping[str, str]) -> Done:
         check=False,
         env=env,
     )
+
+
+def told(done: tuple[int, str, str]) -> dict[str, Any]:
+    """What a command that went well says to a program."""
+    code, stdout, stderr = done
+    assert code == 0, stdout + stderr
+    (line,) = stdout.splitlines()
+    document: dict[str, Any] = json.loads(line)
+    return document
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from codex_control_plane_mcp.doors.cli.admin import app
+from tests.cli.commands import Typed, environment
 
 
 @pytest.fixture
@@ -17,3 +21,16 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="cli-")).resolve()
     yield made
     shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def typed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type a command, and get its exit code and what it said."""
+    for name, value in environment(folder).items():
+        monkeypatch.setenv(name, value)
+
+    def type_in(*arguments: str) -> tuple[int, str, str]:
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        return done.exit_code, done.stdout, done.stderr
+
+    return type_in

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from codex_control_plane_mcp.doors.cli.admin import app
 from codex_control_plane_mcp.doors.cli.exits import Exit, of_code, of_end, of_repair, table
@@ -19,13 +18,12 @@ from codex_control_plane_mcp.model.operation import FINAL, Failed, Trouble
 from codex_control_plane_mcp.model.repair import Outcome
 from codex_control_plane_mcp.store import workflows
 from tests.cli.books import TRICK, asking, begun, completed, said
-from tests.cli.commands import ADMIN, environment, processes_of, run
+from tests.cli.commands import ADMIN, Typed, environment, processes_of, run, told
 from tests.store.actors import Desk
 from tests.store.actors import desk as desk_at
 from tests.store.test_workflows import a_plan, row
 
 ESCAPE = "\x1b"
-Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -41,27 +39,6 @@ def desk(state: Path) -> Iterator[Desk]:
     with desk_at(state) as desk:
         desk.enter()
         yield desk
-
-
-@pytest.fixture
-def typed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
-    """Type a command, and get its exit code and what it said."""
-    for name, value in environment(folder).items():
-        monkeypatch.setenv(name, value)
-
-    def type_in(*arguments: str) -> tuple[int, str, str]:
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        return done.exit_code, done.stdout, done.stderr
-
-    return type_in
-
-
-def told(done: tuple[int, str, str]) -> dict[str, Any]:
-    code, stdout, stderr = done
-    assert code == 0, stdout + stderr
-    (line,) = stdout.splitlines()
-    document: dict[str, Any] = json.loads(line)
-    return document
 
 
 def test_before_the_first_task_nothing_is_listed_and_nothing_made(

@@ -27,6 +27,7 @@ from codex_control_plane_mcp.desk.runtime import (
 from codex_control_plane_mcp.model.ids import (
     AppServerId,
     Generation,
+    HostId,
     InteractionId,
     OperationId,
     ThreadId,
@@ -266,6 +267,7 @@ def reception(
     settings = Settings(**given)
     clock, runtime = FixedClock(), StillRuntime()
     where = postgres_url or settings.state_db
-    with store_book.opened(where, clock=clock, threads=threads) as book:
+    host = HostId(settings.book_host)
+    with store_book.opened(where, clock=clock, threads=threads, host=host) as book:
         desk = Desk(book, settings, clock, runtime, threads=threads)
         yield Reception(desk, book, Workshop(book), clock, runtime, settings, project.resolve())

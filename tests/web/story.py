@@ -15,6 +15,8 @@ from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.workflows.deciding import Approve
 from codex_control_plane_mcp.desk.workflows.starting import StartPlan
 from codex_control_plane_mcp.model.ids import (
+    HERE,
+    HostId,
     InteractionId,
     OperationId,
     ThreadId,
@@ -49,6 +51,7 @@ from codex_control_plane_mcp.store import operations, repairs, workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from tests.desk.reception import APP_SERVER, ME, USER_INPUT, Reception
+from tests.hosts import enrolled
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -114,12 +117,12 @@ class Story:
         )
         return (await self.at.desk.submit(task)).operation_id
 
-    async def start(self, operation_id: str, thread: str | None = None) -> None:
+    async def start(self, operation_id: str, thread: str | None = None, host: str = HERE) -> None:
         self.turns += 1
         policy = Policy("workspace-write", "on-request", "gpt-5.2-codex")
         await self.at.workshop.record(
             operation_id,
-            Claimed(ME),
+            Claimed(ME, HostId(host)),
             ThreadBound(ThreadId(thread or f"thread-{self.turns}"), APP_SERVER, policy),
             TurnIntended(None),
             TurnAccepted(TurnId(f"turn-{self.turns}")),
@@ -364,3 +367,38 @@ async def _today(story: Story, ids: dict[str, str]) -> None:
     ):
         story.when((8 - number) * MINUTE)
         await story.submit(words, agent_id="openclaw", priority=priority)
+
+
+async def tell_of_a_fleet(at: Reception) -> dict[str, str]:
+    """Three hosts, of which two are to be there: `attic` has a turn in hand, and is away. The ids
+    of what is worth looking at, and the numbers of the hosts' locks, by name."""
+    story = Story(at)
+    ids: dict[str, str] = {}
+    story.when(50 * MINUTE)
+    ids["attic"] = str(enrolled(at.book, "attic", codex="0.161.0", release="0.2.9"))
+    lost = ids["lost"] = await story.submit("Sort the pictures of the catalogue", agent_id="hermes")
+    await story.start(lost, host="attic")
+    follow_up = Task(
+        operation_type=OperationType.SEND_MESSAGE,
+        message="And the pictures of the newsletter",
+        thread_id="thread-1",
+    )
+    ids["waiting"] = (await at.desk.submit(follow_up)).operation_id
+    story.when(0)
+    for name in ("atelier", "studio"):
+        ids[name] = str(enrolled(at.book, name, capacity=8))
+    for host, ago, words in (
+        ("studio", 40, "Move the price list to the new format"),
+        ("atelier", 12, "Round taxes in one place"),
+        ("studio", 3, "Check all links of the shop"),
+    ):
+        story.when(ago * MINUTE)
+        id_ = await story.submit(words, agent_id="claude-code")
+        await story.start(id_, host=host)
+        if ago == 40:
+            story.when(30 * MINUTE)
+            await story.end(id_, "The price list is moved.")
+    story.when(MINUTE)
+    await story.submit("Describe the API of the till in the manual")
+    story.when(0)
+    return ids

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -21,12 +22,14 @@ from codex_control_plane_mcp.model.request import (
     Submission,
     TurnOptions,
 )
+from codex_control_plane_mcp.settings import DatabaseUrl
 from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Writing
-from tests.desk.reception import Reception
+from tests.desk.reception import Reception, reception
 from tests.e2e.stage import SOON_SECONDS, Client, Stage, ToolError, stage_of
-from tests.web.site import chromium, served
-from tests.web.story import tell
+from tests.hosts import there
+from tests.web.site import Served, chromium, served
+from tests.web.story import tell, tell_of_a_fleet
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +66,7 @@ async def test_pages_are_live_accessible_narrow_and_led_by_keys(at: Reception) -
     ids = await tell(at)
     paths = ["", "inbox", "plans", f"plans/{ids['plan']}", "tasks", f"tasks/{ids['done']}"]
     paths += [f"tasks/{ids['running']}", "search?q=tax", "usage", "health", "nowhere"]
+    paths += [f"tasks/{ids['lost']}/diagnosis", f"health/repairs/{ids['repair']}"]
     async with served(at) as site, browsing() as browser:
         wide = await browser.new_context()
         problems: list[str] = []
@@ -75,16 +79,46 @@ async def test_pages_are_live_accessible_narrow_and_led_by_keys(at: Reception) -
         await _is_led_by_keys(page, site.base)
 
         for path in paths:
-            await page.goto(site.base + path)
-            await page.wait_for_selector("html[data-connection=live]")
-            problems += await _seen_by_axe(page, path)
-            await page.set_viewport_size({"width": 390, "height": 844})
-            if await page.evaluate(TOO_WIDE) > 0:
-                problems.append(f"error {path} is too wide for a phone")
-            await page.set_viewport_size({"width": 1280, "height": 860})
+            problems += await _looked_at(page, site, path)
     # Chromium reports the 404 that was asked for.
     wrong = [one for one in problems if one.startswith("error") and "404" not in one]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.usefixtures("where_postgres_runs")
+async def test_the_pages_of_a_fleet_show_its_hosts_and_who_is_away(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    fleet = {"database_url": DatabaseUrl(postgres_url), "host": "atelier"}
+    with reception(tmp_path, postgres_url=postgres_url, threads=True, **fleet) as at:
+        ids = await tell_of_a_fleet(at)
+        present = [int(ids[name]) for name in ("atelier", "studio")]
+        with there(postgres_url, *present):
+            async with served(at) as site, browsing() as browser:
+                page = await opened(await browser.new_context(), await site.link())
+                attic = page.locator("#hosts .row", has_text="attic")
+                await expect(attic).to_contain_text("away")
+                await expect(attic).to_contain_text("1 of 4 turns1 waits for it alone")
+                await expect(page.locator("#hosts-title")).to_have_text("Hosts 2 of 3 present")
+                await expect(page.locator("#queued")).to_contain_text("on attic")
+                problems = []
+                for path in ("", "tasks", f"tasks/{ids['lost']}", "health"):
+                    problems += await _looked_at(page, site, path)
+                await expect(page.locator("#overall")).to_contain_text("attic is not connected")
+                await expect(page.locator("#hosts tbody tr")).to_have_count(3)
+    assert not problems, "\n".join(problems)
+
+
+async def _looked_at(page: Page, site: Served, path: str) -> list[str]:
+    """What is wrong with a page, on a desk and on a phone."""
+    await page.goto(site.base + path)
+    await page.wait_for_selector("html[data-connection=live]")
+    problems = await _seen_by_axe(page, path)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    if await page.evaluate(TOO_WIDE) > 0:
+        problems.append(f"error {path} is too wide for a phone")
+    await page.set_viewport_size({"width": 1280, "height": 860})
+    return problems
 
 
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -29,6 +29,7 @@ from codex_control_plane_mcp.desk.changes import Changes, changes
 from codex_control_plane_mcp.desk.diagnosis import collection, facts, surroundings
 from codex_control_plane_mcp.desk.diagnosis.analysis import analysis
 from codex_control_plane_mcp.desk.diagnosis.logs import LogQuery, read_log
+from codex_control_plane_mcp.desk.fleet import host_lines
 from codex_control_plane_mcp.desk.health import Scope, app_server_status, look_around
 from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, listed, still_open
 from codex_control_plane_mcp.desk.interrupt import Target, end
@@ -59,6 +60,7 @@ from codex_control_plane_mcp.desk.submit import (
 )
 from codex_control_plane_mcp.desk.summary import Summaries
 from codex_control_plane_mcp.desk.threads import Action, action_status, carry_out, check_thread
+from codex_control_plane_mcp.desk.views_fleet import FleetView
 from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
@@ -263,6 +265,10 @@ class Desk:
         return await self._book.read(
             lambda reading: queue_status(reading, wanted, self._limits, now)
         )
+
+    async def hosts(self) -> FleetView:
+        """The hosts of the fleet."""
+        return FleetView(await self._book.read(host_lines))
 
     async def worker_status(self, wanted: WorkerLook) -> WorkersView:
         """Who works, and who has."""

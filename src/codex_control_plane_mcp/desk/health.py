@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from codex_control_plane_mcp.clock import isoformat
 from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.diagnosis.surroundings import Disk, Surroundings
+from codex_control_plane_mcp.desk.fleet import host_lines
 from codex_control_plane_mcp.desk.projects import NO_ROOTS
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
 from codex_control_plane_mcp.desk.status import found, lines
 from codex_control_plane_mcp.desk.views_chats import AppServerStatus
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
 from codex_control_plane_mcp.desk.workflows.standing import present
 from codex_control_plane_mcp.errors import ThreadNotFound
@@ -41,6 +44,7 @@ class _Books:
     troubles: list[Operation]
     dead_notices: int
     operation: views.OperationLine | None
+    hosts: tuple[HostLine, ...]
 
 
 async def look_around(
@@ -64,6 +68,7 @@ async def look_around(
                 "`codex-control-plane-mcp-admin notices list`, mend the receiver, and replay them",
             )
         )
+    problems += [_absence(one) for one in books.hosts if one.is_missed]
     return views.HealthView(
         overall_status=_overall(problems),
         problems=tuple(problems),
@@ -86,6 +91,7 @@ async def look_around(
         recent_errors=tuple(_error(operation) for operation in books.troubles),
         next_recommended_action=_next_action(problems, books.pending_interactions),
         operation=books.operation,
+        hosts=books.hosts or None,
     )
 
 
@@ -116,6 +122,7 @@ def _look(reading: Reading, scope: Scope, host: HostId) -> _Books:
         troubles=operations.recent_troubles(reading, scope.max_recent_errors),
         dead_notices=notices.dead_count(reading),
         operation=None if operation is None else lines(reading, [operation])[0],
+        hosts=host_lines(reading),
     )
 
 
@@ -152,6 +159,15 @@ def _problems(
     if not settings.roots:
         problems.append(views.Problem("advice", NO_ROOTS))
     return problems
+
+
+def _absence(host: HostLine) -> views.Problem:
+    return views.Problem(
+        "degraded",
+        f"the host {host.host} is not connected since {isoformat(host.seen_at)} (turns it had in "
+        f"hand: {host.active_turn_count}, tasks that wait for it: {host.queued_count}); bring it "
+        "back, or give up what it had in hand with `codex-control-plane-mcp-admin requeue`",
+    )
 
 
 def _next_action(problems: list[views.Problem], pending_interactions: int) -> str:

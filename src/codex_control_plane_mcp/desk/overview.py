@@ -11,8 +11,8 @@ from typing import Final
 
 from codex_control_plane_mcp.clock import Clock, Moment, later, seconds_between
 from codex_control_plane_mcp.desk import status
+from codex_control_plane_mcp.desk.fleet import host_lines, last_obstacle
 from codex_control_plane_mcp.desk.interactions import show
-from codex_control_plane_mcp.desk.queue import ABOUT_TO_START
 from codex_control_plane_mcp.desk.recent import title_of
 from codex_control_plane_mcp.desk.texts import end_of
 from codex_control_plane_mcp.desk.usage import usage
@@ -210,7 +210,7 @@ def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
         queued=tuple(
             replace(
                 _card(reading, one, now),
-                queue=QueueState("queued", reason or ABOUT_TO_START, place),
+                queue=QueueState("queued", reason or last_obstacle(reading, one), place),
             )
             for place, (one, reason) in enumerate(waiting, 1)
         ),
@@ -219,6 +219,7 @@ def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
             _card(reading, one, now) for one in operations.ended_last(reading, ENDED_SHOWN)
         ),
         limit=limits.everywhere,
+        hosts=host_lines(reading),
     )
 
 
@@ -244,6 +245,7 @@ def _card(reading: Reading, operation: Operation, now: Moment) -> OperationCard:
         queue=None,
         tokens=None if operation.token_usage is None else operation.token_usage.total,
         last_error=status.last_error(operation),
+        host=operation.host or None,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from codex_control_plane_mcp.clock import Moment, seconds_between
+from codex_control_plane_mcp.desk.fleet import host_lines, last_obstacle
 from codex_control_plane_mcp.desk.views_queue import (
     ActiveLine,
     LimitsView,
@@ -22,9 +23,6 @@ from codex_control_plane_mcp.store.workers import Worker
 
 QueueStatus: TypeAlias = Literal["queued", "active"]
 WorkerStatus: TypeAlias = Literal["present", "left", "replaced"]
-
-#: The reason of whom nothing keeps in the queue.
-ABOUT_TO_START = "it is about to start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def queue_status(reading: Reading, wanted: QueueLook, limits: Limits, now: Momen
         queued_count=queue.queued_count(reading),
         active_count=len(active),
         queued=tuple(
-            _queued(operation, place, reason or ABOUT_TO_START, now)
+            _queued(operation, place, reason or last_obstacle(reading, operation), now)
             for place, (operation, reason) in enumerate(waiting, 1)
         ),
         active=tuple(
@@ -62,6 +60,7 @@ def queue_status(reading: Reading, wanted: QueueLook, limits: Limits, now: Momen
             max_active_turns_per_thread=1,
             max_active_write_turns_per_project=limits.writing_per_project,
         ),
+        hosts=host_lines(reading) or None,
     )
 
 
@@ -77,6 +76,7 @@ def _queued(operation: Operation, position: int, reason: str, now: Moment) -> Qu
         agent_id=operation.agent_id,
         thread_id=operation.thread_id,
         resource_keys=operation.resource_keys,
+        host=operation.host or None,
     )
 
 
@@ -91,6 +91,7 @@ def _active(operation: Operation, now: Moment) -> ActiveLine:
         agent_id=operation.agent_id,
         thread_id=operation.thread_id,
         resource_keys=operation.resource_keys,
+        host=operation.host or None,
     )
 
 

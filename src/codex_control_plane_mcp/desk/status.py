@@ -10,8 +10,8 @@ from pathlib import Path
 
 from codex_control_plane_mcp.clock import Moment, seconds_between
 from codex_control_plane_mcp.desk import views
+from codex_control_plane_mcp.desk.fleet import last_obstacle
 from codex_control_plane_mcp.desk.interactions import show
-from codex_control_plane_mcp.desk.queue import ABOUT_TO_START
 from codex_control_plane_mcp.desk.texts import end_of, start_of
 from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
 from codex_control_plane_mcp.model.ids import OperationId
@@ -235,10 +235,8 @@ def _queue_state(
     if operation.status not in QUEUED:
         return views.QueueState("done")
     waiting = queue.waiting(reading, operation, limits, now)
-    if waiting is None and (absent := hosts.absence(reading, operation)) is not None:
-        return views.QueueState("queued", absent, 1)
     if waiting is None:
-        return views.QueueState("queued", ABOUT_TO_START, 1)
+        return views.QueueState("queued", last_obstacle(reading, operation), 1)
     return views.QueueState("queued", waiting.reason, waiting.position)
 
 

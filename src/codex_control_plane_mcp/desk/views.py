@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.model.interaction import InteractionStatus, Kind
 from codex_control_plane_mcp.model.operation import Policy, Status, StructuredStatus, TokenUsage
 from codex_control_plane_mcp.model.request import OperationType
@@ -466,3 +467,4 @@ class HealthView:
     next_recommended_action: str
     operation: OperationLine | None = field(default=None, metadata=OPTIONAL)
     runtime_capabilities: CapabilitiesBrief | None = field(default=None, metadata=WHERE_IT_APPLIES)
+    hosts: tuple[HostLine, ...] | None = field(default=None, metadata=WHERE_IT_APPLIES)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.views import InteractionView, LastError, OperationView, QueueState
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
@@ -37,6 +38,8 @@ class OperationCard:
     queue: QueueState | None
     tokens: int | None
     last_error: LastError | None
+    #: Of a fleet: where it runs, or must.
+    host: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Board:
     ended: tuple[OperationCard, ...]
     #: How many turns may run at once.
     limit: int
+    #: Of a fleet.
+    hosts: tuple[HostLine, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What the desk shows of the queue and of the workers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.desk.views import WHERE_IT_APPLIES
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.request import OperationType
 
@@ -22,6 +24,8 @@ class QueuedLine:
     agent_id: str | None
     thread_id: str | None
     resource_keys: tuple[str, ...]
+    #: Of a fleet: where it runs, or must.
+    host: str | None = field(default=None, metadata=WHERE_IT_APPLIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class ActiveLine:
     agent_id: str | None
     thread_id: str | None
     resource_keys: tuple[str, ...]
+    #: Of a fleet: where it runs, or must.
+    host: str | None = field(default=None, metadata=WHERE_IT_APPLIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class QueueView:
     queued: tuple[QueuedLine, ...]
     active: tuple[ActiveLine, ...]
     limits: LimitsView
+    hosts: tuple[HostLine, ...] | None = field(default=None, metadata=WHERE_IT_APPLIES)
 
 
 @dataclass(frozen=True, slots=True)

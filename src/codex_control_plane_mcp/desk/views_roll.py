@@ -1,9 +1,10 @@
 """What the desk shows of all tasks at once, and of the words they came with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.desk.views import LastError, QueueState
+from codex_control_plane_mcp.desk.views import OPTIONAL, LastError, QueueState
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.model.workflow import Phase
@@ -31,6 +32,8 @@ class RollLine:
     pending_interaction_count: int
     latest_seq: int
     last_error: LastError | None
+    #: Of a fleet: where it runs, or must.
+    host: str | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Roll:
     #: Of all, though not all are shown.
     active_count: int
     queued_count: int
+    hosts: tuple[HostLine, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import HERE, HostId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.schema import host_projects, hosts
+from codex_control_plane_mcp.store.schema import host_projects, hosts, workers
 
 #: Names the locks of hosts among PostgreSQL's advisory locks.
 LOCKS = 0x636F6470
@@ -39,8 +39,11 @@ class Host:
     number: int
     card: Card
     codex_version: str | None
+    #: The release of its latest worker; None before that has written anything.
+    worker_version: str | None
     entered_at: Moment
-    heard_at: Moment
+    #: When it last said that it lives, or that it leaves.
+    seen_at: Moment
     #: Whether its worker is connected now.
     is_there: bool
 
@@ -108,19 +111,21 @@ def present(connection: Connection) -> frozenset[HostId]:
 
 
 def every(connection: Connection) -> list[Host]:
-    """All hosts there ever were, by name."""
-    there = present(connection)
+    """All hosts there ever were, by name; none where there is no fleet."""
+    rows = connection.execute(_EVERY).all()
+    there = present(connection) if rows else frozenset()
     return [
         Host(
-            row.id,
-            row.number,
-            Card(row.home_id, row.codex_home, row.capacity),
-            row.codex_version,
-            row.entered_at,
-            row.heard_at,
-            row.id in there,
+            id=row.id,
+            number=row.number,
+            card=Card(row.home_id, row.codex_home, row.capacity),
+            codex_version=row.codex_version,
+            worker_version=row.version,
+            entered_at=row.entered_at,
+            seen_at=max(row.heard_at, row.heartbeat_at or 0),
+            is_there=row.id in there,
         )
-        for row in connection.execute(select(hosts).order_by(hosts.c.id))
+        for row in rows
     ]
 
 
@@ -144,6 +149,18 @@ _PRESENT = text(
     WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
     AND pg_locks.granted
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+)
+_EVERY = (
+    select(hosts, workers.c.version, workers.c.heartbeat_at)
+    .outerjoin(
+        workers,
+        workers.c.generation
+        == select(func.max(workers.c.generation).label("latest"))
+        .where(workers.c.host == hosts.c.id)
+        .correlate(hosts)
+        .scalar_subquery(),
+    )
+    .order_by(hosts.c.id)
 )
 _IS_FLEET = select(hosts.c.id).limit(1)
 _WITH_PROJECT = text("SELECT host FROM host_projects WHERE project_id = :project")

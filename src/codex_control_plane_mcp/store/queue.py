@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import Generation, OperationId
+from codex_control_plane_mcp.model.ids import Generation, HostId, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE, Claimed, Operation
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import OperationType, Priority, sandbox_of
@@ -105,6 +105,11 @@ def active_jobs(connection: Connection) -> list[Job]:
 
 def queued_count(connection: Connection) -> int:
     return connection.scalar(_COUNT) or 0
+
+
+def queued_by_host(connection: Connection) -> dict[HostId, int]:
+    """How many wait for a host, of those that can run nowhere else."""
+    return {row[0]: row[1] for row in connection.execute(_COUNT_BY_HOST)}
 
 
 def queued_unwanted(connection: Connection) -> list[Operation]:
@@ -260,6 +265,11 @@ _COUNT = (
     select(func.count())
     .select_from(operations)
     .where(_ROWS.completed_at.is_(None), _that("status = 'queued'"))
+)
+_COUNT_BY_HOST = (
+    select(_ROWS.host, func.count())
+    .where(_ROWS.completed_at.is_(None), _that("status = 'queued'"), _ROWS.host.is_not(None))
+    .group_by(_ROWS.host)
 )
 _COUNT_BEFORE = (
     select(func.count())

@@ -26,7 +26,7 @@ def run(state_db: str | None, ended: int, *, as_json: bool) -> int:
             found, now = await room.roll(ended), room.now()
         if as_json:
             print_json(document(found))
-        elif is_empty(found):
+        elif is_empty(found) and not found.hosts:
             _show_nothing(as_json=False)
         else:
             page_on(sys.stdout, WIDEST).print(roll_table(found, now))

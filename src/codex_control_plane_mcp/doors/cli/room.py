@@ -164,6 +164,17 @@ def chosen_settings(state_db: str | None) -> Settings:
     return replace(chosen, state_db=Path(paths.canonical(state_db)), database_url=None)
 
 
+def fleet_settings() -> Settings:
+    """The settings in force, which are those of a fleet. Raises InvalidArgument."""
+    chosen = chosen_settings(None)
+    if chosen.database_url is None:
+        raise InvalidArgument(
+            "this state is one machine's, where the next worker takes up whatever is left; a fleet "
+            "has its state in PostgreSQL: set CODEX_MCP_DATABASE_URL"
+        )
+    return chosen
+
+
 def has_state(chosen: Settings) -> bool:
     """Whether there is a book already. That of a fleet is made by the first who looks."""
     return chosen.database_url is not None or chosen.state_db.is_file()

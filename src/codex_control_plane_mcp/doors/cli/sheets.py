@@ -1,7 +1,7 @@
 """How tasks, questions and plans look at a terminal; every text in them goes through `words`."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -18,6 +18,7 @@ from codex_control_plane_mcp.desk.views import (
     OperationView,
     ProgressEvent,
 )
+from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.desk.views_roll import Roll, RollLine, UndecidedLine, Wanted
 from codex_control_plane_mcp.desk.workflows.views import PlanView, WorkflowView
 from codex_control_plane_mcp.doors.cli.room import to_judge
@@ -46,41 +47,77 @@ ENTRY_LINES: Final = 12
 
 
 def roll_table(roll: Roll, now: Moment) -> RenderableType:
-    """What there is, most urgent first."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    for name, wraps in (("ID", False), ("STATE", False), ("AGE", False), ("IN", False)):
-        table.add_column(name, no_wrap=not wraps, justify="right" if name == "AGE" else "left")
+    """What there is, most urgent first; in a fleet its hosts below."""
+    away = None
+    if roll.hosts is not None:
+        away = frozenset(host.host for host in roll.hosts if not host.present)
+    table = _columns("ID", "STATE", "AGE", "IN", *([] if away is None else ["HOST"]))
     table.add_column("TASK", overflow="fold", ratio=1)
     for undecided in roll.undecided:
-        table.add_row(*_undecided_row(undecided, now))
+        table.add_row(*_undecided_row(undecided, now, away))
     for line in (*roll.active, *roll.queued, *roll.ended):
-        table.add_row(*_row(line, now))
-    return Group(table, Text(), _count(roll))
+        table.add_row(*_row(line, now, away))
+    hosts = [] if roll.hosts is None else [Text(), hosts_table(roll.hosts, now)]
+    return Group(table, *hosts, Text(), _count(roll))
 
 
 def is_empty(roll: Roll) -> bool:
     return not (roll.undecided or roll.active or roll.queued or roll.ended)
 
 
-def _row(line: RollLine, now: Moment) -> tuple[Text, ...]:
+def _columns(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    for name in names:
+        table.add_column(name, no_wrap=True, justify="right" if name in _NUMBERS else "left")
+    return table
+
+
+_NUMBERS: Final = frozenset({"AGE", "TURNS", "WAITING"})
+
+
+def _row(line: RollLine, now: Moment, away: Collection[str] | None) -> tuple[Text, ...]:
     since = line.completed_at or line.started_at or line.created_at
+    is_lost = line.status not in FINAL and line.host in (away or ())
+    gone = f"its host {line.host} is not connected" if is_lost else None
     return (
         Text(line.operation_id, "dim" if line.status in FINAL else ""),
         Text(state_name(line.status), style_of(line.status)),
         Text(lasted(seconds_between(since, now)), "dim"),
         Text(one_line(PurePath(line.cwd).name)),
-        _with_note(line.title, _note(line), "red" if line.last_error else "yellow"),
+        *([] if away is None else [Text(line.host or "", "bold red" if is_lost else "")]),
+        _with_note(line.title, gone or _note(line), "red" if gone or line.last_error else "yellow"),
     )
 
 
-def _undecided_row(line: UndecidedLine, now: Moment) -> tuple[Text, ...]:
+def _undecided_row(
+    line: UndecidedLine, now: Moment, away: Collection[str] | None
+) -> tuple[Text, ...]:
     return (
         Text(line.workflow_id),
         Text(state_name(line.phase), style_of(line.phase)),
         Text(lasted(seconds_between(line.updated_at, now)), "dim"),
         Text(one_line(PurePath(line.cwd).name)),
+        *([] if away is None else [Text()]),
         _with_note(line.title, "a plan waits for a decision", "yellow"),
     )
+
+
+def hosts_table(hosts: Sequence[HostLine], now: Moment) -> RenderableType:
+    """The hosts of a fleet: who is there, what each has in hand, and what waits for it alone."""
+    table = _columns("HOST", "STATE", "AGE", "TURNS", "WAITING", "CODEX", "WORKER")
+    for host in hosts:
+        is_full = host.active_turn_count >= host.capacity
+        lost = "bold red" if host.is_missed else "red"
+        table.add_row(
+            Text(host.host),
+            Text("present", "green") if host.present else Text("away", lost),
+            Text("" if host.present else lasted(seconds_between(host.seen_at, now)), "dim"),
+            Text(f"{host.active_turn_count} of {host.capacity}", "yellow" if is_full else ""),
+            Text(str(host.queued_count or ""), "" if host.present else lost),
+            Text(one_line(host.codex_version or "unknown")),
+            Text(one_line(host.worker_version or "")),
+        )
+    return table
 
 
 def _with_note(title: str, note: str | None, style: str) -> Text:
@@ -124,6 +161,7 @@ def operation_sheet(
         ("key", _maybe(view.client_request_id)),
         ("workflow", _maybe(view.workflow_id)),
         ("thread", _maybe(view.thread_id)),
+        ("host", _host(view)),
         ("runs with", _how(wanted)),
         ("worktree", _worktree(view)),
         ("submitted", Text(local_date(view.created_at))),
@@ -180,6 +218,13 @@ def _state(view: OperationView, now: Moment) -> Text:
     if view.status is Status.RUNNING and quiet >= QUIET_SECONDS:
         said.append(f"  Codex has said nothing for {lasted(quiet)}", "yellow")
     return said
+
+
+def _host(view: OperationView) -> Text | None:
+    """Where a fleet has it, and whether that is out of reach."""
+    if view.evidence.owner is None:
+        return _maybe(view.evidence.host)
+    return Text(f"{view.evidence.host} is not connected; the turn may go on there", "red")
 
 
 def _how(wanted: Wanted) -> Text | None:

@@ -61,9 +61,9 @@ EXIT_CODES = f"""Exit codes:
 def register(app: typer.Typer) -> None:
     """Add them to the program."""
     panels: dict[str, tuple[Callable[..., None], ...]] = {
-        "Look": (ps, show, watch, logs, pending, search, metrics),
+        "Look": (ps, show, watch, logs, pending, hosts, search, metrics),
         "Decide and do": (submit, run, answer, approve, cancel),
-        "Keep in order": (doctor, repair),
+        "Keep in order": (doctor, repair, requeue),
     }
     for panel, commands in panels.items():
         for command in commands:
@@ -132,6 +132,16 @@ def pending(id_: MaybeId = None, state_db: StateDb = None, as_json: AsJson = Fal
     from codex_control_plane_mcp.doors.cli import pending
 
     raise typer.Exit(pending.run(id_, state_db, as_json=as_json))
+
+
+def hosts(as_json: AsJson = False) -> None:
+    """List the hosts of a fleet: who is there, what each has in hand, what waits for it alone.
+
+    Reads the state; starts nothing.
+    """
+    from codex_control_plane_mcp.doors.cli import fleet_hosts
+
+    raise typer.Exit(fleet_hosts.run(as_json=as_json))
 
 
 def search(
@@ -332,3 +342,14 @@ def repair(
 
     asked = repair.Asked(action, scope or (), applies, force)
     raise typer.Exit(repair.run(asked, state_db, as_json=as_json))
+
+
+def requeue(id_: Id, as_json: AsJson = False) -> None:
+    """Give up a task whose host is gone, and have another host do it anew.
+
+    Only of a fleet on PostgreSQL. The former attempt ends for ever; if its host comes back, its
+    turn may still go on there, and is no task any more.
+    """
+    from codex_control_plane_mcp.doors.cli import requeue
+
+    raise typer.Exit(requeue.run(id_, as_json=as_json))

@@ -29,7 +29,7 @@ class GetWorkerStatus(Arguments):
 
 async def _queue(desk: Desk, wanted: GetQueueStatus, _by: str) -> Shown:
     found = await desk.queue_status(QueueLook(**given(wanted, "limit", "status")))
-    return Shown((found,), (drop_last("queued"), drop_last("active")))
+    return Shown((found,), (drop_last("hosts"), drop_last("queued"), drop_last("active")))
 
 
 async def _workers(desk: Desk, wanted: GetWorkerStatus, _by: str) -> Shown:

@@ -53,7 +53,8 @@ class VersionBlock:
 async def _health(desk: Desk, wanted: args.HealthSummary, _by: str) -> Shown:
     scope = Scope(**given(wanted, "operation_id", "workflow_id", "thread_id", "max_recent_errors"))
     version = offered(desk.settings.toolsets).version
-    return Shown((version, await desk.health(scope)), (drop_last("recentErrors", keep=0),))
+    found = await desk.health(scope)
+    return Shown((version, found), (drop_last("recentErrors", keep=0), drop_last("hosts")))
 
 
 _HEALTH: Tool[Any] = Tool(
