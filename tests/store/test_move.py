@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from codex_control_plane_mcp.errors import StateBusy
+from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
 from codex_control_plane_mcp.model.ids import HostId
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.store import move, operations, queue, wishes
@@ -48,7 +48,7 @@ def test_every_row_is_there_and_what_ran_here_runs_on_this_host(filled: Desk, ta
 
 def test_a_database_that_holds_a_book_is_refused_and_left_alone(filled: Desk, target: Book) -> None:
     copy(filled.book, target)
-    with pytest.raises(StateBusy, match="not empty"):
+    with pytest.raises(InvalidArgument, match="not empty"):
         copy(filled.book, target)
     assert len(target.read_now(operations.every)) == 4
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from codex_control_plane_mcp.errors import StateBusy
+from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
 from codex_control_plane_mcp.model.ids import HERE
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.schema import metadata
@@ -46,8 +46,8 @@ def tables() -> list[Table]:
 def copy(source: Book, target: Book) -> list[Copied]:
     """Copy in one transaction; what ran here has run on the host of `target`.
 
-    Raises StateBusy, and leaves no trace, where the target is not empty or is not the same
-    afterwards.
+    Leaves no trace where it raises: InvalidArgument, for the target is not empty, or StateBusy,
+    for it is not the same afterwards.
     """
 
     def work(writing: Writing) -> list[Copied]:
@@ -59,7 +59,7 @@ def copy(source: Book, target: Book) -> list[Copied]:
 def _copy(reading: Connection, writing: Writing) -> list[Copied]:
     for table in tables():
         if writing.connection.scalar(select(func.count()).select_from(table)):
-            raise StateBusy(
+            raise InvalidArgument(
                 f"the target is not empty ({table.name}): name a new database, for two books "
                 "cannot become one"
             )

@@ -279,7 +279,8 @@ def move_to_postgres(state_db: StateDb = None, as_json: AsJson = False) -> None:
     Every row is compared by hash; it is all there, or nothing is. Refused while a worker has the
     state. Turns that run go on, and are this host's in the fleet.
 
-    Exit codes: 0 moved, 2 the command or a setting is wrong, or the target is not empty.
+    Exit codes: 0 moved, 2 the command or a setting is wrong, or the target is not empty, 7 a worker
+    has the state, 8 the state or the database cannot be read or written.
     """
     from codex_control_plane_mcp.doors.cli.move import run
 
@@ -372,23 +373,6 @@ def try_receivers(as_json: AsJson = False) -> None:
     from codex_control_plane_mcp.doors.cli.notices import try_out
 
     raise typer.Exit(try_out(as_json=as_json))
-
-
-@app.command()
-def requeue(
-    operation_id: Annotated[str, typer.Argument(help="A task whose evidence says owner_gone.")],
-    as_json: AsJson = False,
-) -> None:
-    """Give up a task whose host is gone, and have another host do it anew.
-
-    Only of a fleet on PostgreSQL. The former attempt ends for ever; if its host comes back, its
-    turn may still go on there, and is no task any more.
-
-    Exit codes: 0 done, 2 the command or a setting is wrong, or the task is not to be requeued.
-    """
-    from codex_control_plane_mcp.doors.cli.requeue import run
-
-    raise typer.Exit(run(operation_id, as_json=as_json))
 
 
 @app.command()

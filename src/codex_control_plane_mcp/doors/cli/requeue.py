@@ -1,30 +1,25 @@
 """`requeue`: a person decides what becomes of a task whose host is gone."""
 
 import getpass
-import json
-import os
 import sys
 
-import anyio
-
-from codex_control_plane_mcp import settings
-from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.desk.lookup import Thing, find
+from codex_control_plane_mcp.doors.cli.exits import Exit
+from codex_control_plane_mcp.doors.cli.room import book_of, fleet_settings
+from codex_control_plane_mcp.doors.cli.speaking import carried_out, print_json
 from codex_control_plane_mcp.model.ids import OperationId
-from codex_control_plane_mcp.store.book import opened
 from codex_control_plane_mcp.work.requeue import requeue
 
 
-def run(operation_id: str, *, as_json: bool) -> int:
-    chosen = settings.load(os.environ)
-    if chosen.database_url is None:
-        raise InvalidArgument(
-            "on one machine the next worker takes up every task by itself; requeue is for a fleet "
-            "(CODEX_MCP_DATABASE_URL)"
-        )
-    with opened(chosen.book) as book:
-        anew = anyio.run(requeue, book, OperationId(operation_id), getpass.getuser())
-    if as_json:
-        sys.stdout.write(json.dumps({"operationId": operation_id, "requeuedAs": anew.id}) + "\n")
-    else:
-        sys.stdout.write(f"{operation_id} has ended; {anew.id} waits in the queue in its place.\n")
-    return 0
+def run(typed: str, *, as_json: bool) -> int:
+    async def work() -> Exit:
+        with book_of(fleet_settings()) as book:
+            found = await book.read(lambda reading: find(reading, typed, Thing.OPERATION))
+            anew = await requeue(book, OperationId(found.id), getpass.getuser())
+        if as_json:
+            print_json({"ok": True, "operationId": found.id, "requeuedAs": anew.id})
+        else:
+            sys.stdout.write(f"{found.id} has ended; {anew.id} waits in the queue in its place.\n")
+        return Exit.DONE
+
+    return carried_out(work, as_json=as_json)

@@ -1,0 +1,218 @@
+"""The commands of a fleet: who is there, what becomes of a lost host's task, and the move there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codex_control_plane_mcp.doors.cli.exits import Exit
+from codex_control_plane_mcp.locks import FileLock
+from codex_control_plane_mcp.model.ids import HostId, ThreadId, TurnId
+from codex_control_plane_mcp.model.operation import Claimed, Operation, Status
+from codex_control_plane_mcp.model.request import Submission
+from codex_control_plane_mcp.rendezvous import worker_lock_path
+from tests.cli.commands import ADMIN, Typed, environment, run, told
+from tests.hosts import enrolled, there
+from tests.model.lives import ACCEPTED, BOUND, FIRST, INTENDED
+from tests.store.actors import Desk
+from tests.store.actors import desk as desk_at
+
+pytestmark = pytest.mark.usefixtures("where_postgres_runs")
+
+SECRET = "correct-horse"  # the server of the tests asks for none
+#: A door that nobody answers at.
+NOBODY = f"postgresql://fleet:{SECRET}@127.0.0.1:1/fleet"
+
+
+@pytest.fixture
+def url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the settings name."""
+    url = postgres_url.replace("+psycopg", "").replace("postgres@", f"postgres:{SECRET}@")
+    monkeypatch.setenv("CODEX_MCP_DATABASE_URL", url)
+    monkeypatch.setenv("CODEX_MCP_HOST", "studio")
+    return url
+
+
+@pytest.fixture
+def desk(typed: Typed, url: str) -> Iterator[Desk]:
+    """Whoever wrote the book of the fleet: `studio` is there, `attic` is not."""
+    with desk_at(url) as desk:
+        enrolled(desk.book, "attic")
+        with there(url, enrolled(desk.book, "studio")):
+            yield desk
+
+
+def begun(desk: Desk, host: str, submission: Submission | None = None) -> Operation:
+    """A task whose turn runs on a host."""
+    queued = desk.submit(submission)
+    thread = queued.thread_id or ThreadId(f"thread of {queued.id}")
+    return desk.record(
+        queued,
+        Claimed(FIRST, HostId(host)),
+        replace(BOUND, thread_id=thread),
+        INTENDED,
+        replace(ACCEPTED, turn_id=TurnId(f"turn of {queued.id}")),
+    )
+
+
+# --- Looking -------------------------------------------------------------------------------------
+
+
+def test_hosts_are_listed_with_what_each_has_in_hand(desk: Desk, typed: Typed) -> None:
+    lost = begun(desk, "attic")
+    assert lost.thread_id is not None
+    begun(desk, "studio")
+    desk.submit(desk.submission("More of it.", thread=lost.thread_id))
+    code, shown, _ = typed("hosts")
+    assert code == 0
+    _, attic, studio = shown.splitlines()
+    assert attic.split()[:2] == ["attic", "away"]
+    assert "1 of 4" in attic
+    assert studio.split() == ["studio", "present", "1", "of", "4", "0.163.0", "0.3.0"]
+
+    first, second = told(typed("hosts", "--json"))["hosts"]
+    assert (first["host"], first["present"], first["queuedCount"]) == ("attic", False, 1)
+    assert {"activeTurnCount": 1, "capacity": 4, "present": True, "queuedCount": 0}.items() <= (
+        second.items()
+    )
+
+
+def test_a_list_of_tasks_says_where_each_is_and_who_is_there(desk: Desk, typed: Typed) -> None:
+    lost, waits = begun(desk, "attic"), desk.submit()
+    code, shown, _ = typed("ps")
+    assert code == 0
+    lines = {line.split()[0]: line for line in shown.splitlines() if line}
+    assert "  attic  " in lines[lost.id]
+    assert "its host attic is not connected" in shown
+    assert "no host that is connected has its project" in shown
+    assert "away" in lines["attic"]
+    assert "present" in lines["studio"]
+
+    listed = told(typed("ps", "--json"))
+    assert [one["host"] for one in listed["active"]] == ["attic"]
+    assert "host" not in listed["queued"][0]
+    assert [one["host"] for one in listed["hosts"]] == ["attic", "studio"]
+    assert waits.id in lines
+    assert "attic is not connected; the turn may go on there" in typed("show", lost.id)[1]
+
+
+def test_one_machine_is_no_fleet(typed: Typed, folder: Path) -> None:
+    with _one_machine(folder) as desk:
+        desk.submit()
+    assert "hosts" not in told(typed("ps", "--json"))
+    assert "HOST" not in typed("ps")[1]
+    for command in (["hosts"], ["requeue", "op_1"], ["move-to-postgres"]):
+        code, _, refused = typed(*command)
+        assert code == Exit.USAGE
+        assert "set CODEX_MCP_DATABASE_URL" in refused
+
+
+def test_where_nobody_answers_a_command_says_so_and_not_the_password(
+    typed: Typed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_MCP_DATABASE_URL", NOBODY)
+    with _one_machine(folder):
+        pass
+    for command in (["hosts"], ["ps"], ["requeue", "op_1"], ["move-to-postgres"]):
+        code, out, refused = typed(*command, "--json")
+        assert code == Exit.UNREACHABLE
+        assert json.loads(out)["error"]["code"] == "CODEX_STATE_BUSY"
+        assert "127.0.0.1" in out
+        assert SECRET not in out + refused
+    monkeypatch.setenv("CODEX_MCP_DATABASE_URL", f"mysql://fleet:{SECRET}@db/fleet")
+    code, _, refused = typed("hosts")
+    assert code == Exit.USAGE
+    assert "must be a URL: postgresql://user@host:5432/database" in refused
+    assert SECRET not in refused
+
+
+# --- Requeue -------------------------------------------------------------------------------------
+
+
+def test_a_lost_hosts_task_is_done_anew_once_somebody_says_so(desk: Desk, typed: Typed) -> None:
+    lost, other = begun(desk, "attic"), begun(desk, "attic")
+    code, said, _ = typed("requeue", lost.id)
+    assert code == 0
+    assert f"{lost.id} has ended" in said
+    assert desk.get(lost.id).status is Status.UNKNOWN
+
+    done = told(typed("requeue", other.id, "--json"))
+    anew = desk.get(done["requeuedAs"])
+    assert (done["operationId"], anew.status, anew.host) == (other.id, Status.QUEUED, None)
+    assert "gave it up, for its host attic is gone" in desk.journal(other.id)[-1]
+
+
+def test_only_a_lost_hosts_new_chat_is_requeued(desk: Desk, typed: Typed) -> None:
+    def refused(operation_id: str) -> tuple[int, str]:
+        code, out, _ = typed("requeue", operation_id, "--json")
+        return code, json.loads(out)["error"]["message"]
+
+    here, queued = begun(desk, "studio"), desk.submit()
+    bound = begun(desk, "attic", desk.submission("More.", thread="t-9"))
+    for id_, code, why in (
+        (here.id, Exit.USAGE, "is connected; interrupt the task instead"),
+        (queued.id, Exit.USAGE, "what is queued moves by itself"),
+        (bound.id, Exit.USAGE, "lives on attic"),
+        ("op_9", Exit.NOT_FOUND, "no operation"),
+        ("t-9", Exit.USAGE, "is no id"),
+    ):
+        found, words = refused(id_)
+        assert (found, why in words) == (code, True), words
+    assert desk.get(bound.id).status is Status.RUNNING
+
+
+# --- Move ----------------------------------------------------------------------------------------
+
+
+def _one_machine(folder: Path) -> AbstractContextManager[Desk]:
+    state = folder / "state" / "state.sqlite3"
+    state.parent.mkdir(mode=0o700)
+    return desk_at(state)
+
+
+def test_the_state_of_a_machine_is_moved_once(url: str, folder: Path) -> None:
+    with _one_machine(folder) as desk:
+        for _ in range(3):
+            desk.submit()
+    env = environment(folder, CODEX_MCP_DATABASE_URL=url, CODEX_MCP_HOST="studio")
+    moved = run(ADMIN, "move-to-postgres", env=env)
+    assert moved.returncode == 0, moved.stderr
+    assert "operations             3 rows" in moved.stdout
+    assert "as host studio: every row is there, and the same" in moved.stdout
+    again = run(ADMIN, "move-to-postgres", env=env)
+    assert again.returncode == Exit.USAGE
+    assert "the target is not empty (operations): name a new database" in again.stderr
+    listed = run(ADMIN, "ps", "--json", env=env)
+    assert json.loads(listed.stdout)["queuedCount"] == 3
+    for one in (moved, again, listed):
+        assert SECRET not in one.stdout + one.stderr
+
+
+def test_a_state_is_moved_from_where_it_is_said_to_be(url: str, folder: Path, typed: Typed) -> None:
+    with _one_machine(folder) as desk:
+        desk.submit()
+    done = told(typed("move-to-postgres", "--state-db", str(desk.where), "--json"))
+    assert done["host"] == "studio"
+    assert done["tables"]["operations"]["rows"] == 1
+
+
+def test_what_cannot_be_moved_stays_and_says_why(url: str, folder: Path, typed: Typed) -> None:
+    code, _, refused = typed("move-to-postgres")
+    assert code == Exit.USAGE
+    assert "there is no state at" in refused
+    with _one_machine(folder) as desk:
+        desk.submit()
+    lock = FileLock(worker_lock_path(str(desk.where)))
+    assert lock.acquire(blocking=False)
+    try:
+        code, _, refused = typed("move-to-postgres")
+    finally:
+        lock.release()
+    assert code == Exit.REFUSED
+    assert "stop --worker-only" in refused
+    assert told(typed("ps", "--json"))["queuedCount"] == 0
