@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +166,40 @@ def test_only_a_lost_hosts_new_chat_is_requeued(desk: Desk, typed: Typed) -> Non
     assert desk.get(bound.id).status is Status.RUNNING
 
 
+# --- Migrate -------------------------------------------------------------------------------------
+
+
+def test_a_state_is_brought_to_this_release_and_says_who_can_use_it(
+    url: str, folder: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told(typed("migrate", "--json")) == {"ok": True, "edition": 1, "usableFromEdition": 1}
+    assert typed("migrate")[1].startswith("The state is of edition 1; releases that know edition 1")
+    monkeypatch.delenv("CODEX_MCP_DATABASE_URL")
+    assert typed("migrate")[0] == Exit.USAGE  # there is none
+    with _one_machine(folder) as desk, _worker_at(desk):
+        code, _, refused = typed("migrate")
+    assert code == Exit.REFUSED
+    assert "stop --worker-only" in refused
+    assert typed("migrate")[0] == 0
+
+
+def test_a_state_that_only_a_newer_release_can_use_is_left_alone(desk: Desk, typed: Typed) -> None:
+    desk.sql("INSERT INTO edition (number, applied_at, usable_from) VALUES (9, 0, 9)")
+    for command in (["migrate"], ["ps"], ["hosts"]):
+        code, _, refused = typed(*command)
+        assert code == Exit.UNREACHABLE
+        assert "it needs edition 9, this one knows 1): upgrade this installation" in refused
+
+
+@contextmanager
+def _worker_at(desk: Desk) -> Iterator[None]:
+    """As far as others can tell."""
+    lock = FileLock(worker_lock_path(str(desk.where)))
+    assert lock.acquire(blocking=False)
+    yield
+    lock.release()
+
+
 # --- Move ----------------------------------------------------------------------------------------
 
 
@@ -207,12 +241,8 @@ def test_what_cannot_be_moved_stays_and_says_why(url: str, folder: Path, typed: 
     assert "there is no state at" in refused
     with _one_machine(folder) as desk:
         desk.submit()
-    lock = FileLock(worker_lock_path(str(desk.where)))
-    assert lock.acquire(blocking=False)
-    try:
+    with _worker_at(desk):
         code, _, refused = typed("move-to-postgres")
-    finally:
-        lock.release()
     assert code == Exit.REFUSED
     assert "stop --worker-only" in refused
     assert told(typed("ps", "--json"))["queuedCount"] == 0

@@ -126,9 +126,12 @@ def test_both_databases_have_the_same_indexes(desk: Desk) -> None:
 
 def test_a_book_of_a_newer_edition_is_left_alone(nowhere: Path | str) -> None:
     with desk_at(nowhere) as desk:
-        desk.sql("INSERT INTO edition (number, applied_at) VALUES (999, 0)")
+        desk.sql("INSERT INTO edition (number, applied_at, usable_from) VALUES (999, 0, 999)")
         before = desk.read(pictured)
-    with pytest.raises(StateBusy, match=r"newer version .*edition 999.* upgrade"), desk_at(nowhere):
+    with (
+        pytest.raises(StateBusy, match=r"newer version .*edition 999,.* upgrade"),
+        desk_at(nowhere),
+    ):
         pass
     with desk.book._writer.connect() as connection:
         assert pictured(connection) == before

@@ -87,6 +87,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 clock=clock,
                 host=HostId(settings.book_host),
                 outbox=outbox if receivers else None,
+                may_break=True,
             )
         )
         fleet = await stack.enter_async_context(

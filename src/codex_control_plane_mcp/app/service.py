@@ -24,6 +24,7 @@ from codex_control_plane_mcp.rendezvous import (
     write_descriptor,
 )
 from codex_control_plane_mcp.settings import Settings
+from codex_control_plane_mcp.store.editions import Outdated
 from codex_control_plane_mcp.store.operations import Fenced
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ def run(chosen: Settings, ready: Callable[[], None]) -> None:
         anyio.run(_serve, chosen, ready)
     except* Fenced:
         logger.warning("another worker has what is on this host now; leaving it alone")
+    except* Outdated as too_old:
+        logger.error("the turns run on, for a newer release: %s", too_old.exceptions[0])
 
 
 async def _serve(chosen: Settings, ready: Callable[[], None]) -> None:

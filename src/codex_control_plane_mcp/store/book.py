@@ -144,9 +144,11 @@ def opened(
     make: Callable[[Engine, Engine], Book] | None = None,
     host: HostId = HERE,
     outbox: Outbox | None = None,
+    may_break: bool = False,
 ) -> Iterator[Book]:
     """The book at `where`: the path of an SQLite file, or a PostgreSQL URL. Made or brought to the
-    present edition first. `make` makes it of its engines, if not the usual way."""
+    present edition first; `may_break` is `migrate`'s. `make` makes it of its engines, if not the
+    usual way."""
     if isinstance(where, str):
         engines = open_postgres(where, lock_wait_seconds)
     else:
@@ -157,7 +159,9 @@ def opened(
         else Book(*engines, clock=clock, threads=threads, host=host, outbox=outbox)
     )
     try:
-        book.write_now(lambda writing: migrate(writing.connection, writing.now))
+        book.write_now(
+            lambda writing: migrate(writing.connection, writing.now, may_break=may_break)
+        )
         yield book
     finally:
         book.close()

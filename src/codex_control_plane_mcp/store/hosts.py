@@ -6,6 +6,7 @@ bears its number: the server lets go of it when that connection ends, and not be
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
@@ -13,8 +14,11 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import HERE, HostId
 from codex_control_plane_mcp.model.operation import Operation
-from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.editions import released
 from codex_control_plane_mcp.store.schema import host_projects, hosts, workers
+
+if TYPE_CHECKING:
+    from codex_control_plane_mcp.store.book import Writing
 
 #: Names the locks of hosts among PostgreSQL's advisory locks.
 LOCKS = 0x636F6470
@@ -48,7 +52,7 @@ class Host:
     is_there: bool
 
 
-def enrol(writing: Writing, card: Card) -> int:
+def enrol(writing: "Writing", card: Card) -> int:
     """Enter the fleet as `writing.host`, or come back. Returns the number of its lock.
 
     Raises StateBusy when the name is another host's.
@@ -71,6 +75,7 @@ def enrol(writing: Writing, card: Card) -> int:
         "capacity": card.capacity,
         "entered_at": writing.now,
         "heard_at": writing.now,
+        "edition": released()[-1].number,
     }
     if known is not None:
         if known.codex_home != card.codex_home:
@@ -87,7 +92,7 @@ def enrol(writing: Writing, card: Card) -> int:
     return number
 
 
-def hear(writing: Writing, codex_version: str | None, projects: Mapping[str, str]) -> None:
+def hear(writing: "Writing", codex_version: str | None, projects: Mapping[str, str]) -> None:
     """Note that the host lives, which Codex it has, and the paths of its projects by their ids."""
     connection = writing.connection
     values: dict[str, object] = {"heard_at": writing.now}
@@ -108,6 +113,12 @@ def hear(writing: Writing, codex_version: str | None, projects: Mapping[str, str
 def present(connection: Connection) -> frozenset[HostId]:
     """The hosts whose workers are connected now."""
     return frozenset(connection.scalars(_PRESENT, {"locks": LOCKS}))
+
+
+def present_before(connection: Connection, edition: int) -> list[HostId]:
+    """The hosts whose workers are connected now and do not know that edition of the book."""
+    older = connection.scalars(select(hosts.c.id).where(hosts.c.edition < edition)).all()
+    return sorted(present(connection).intersection(older)) if older else []
 
 
 def every(connection: Connection) -> list[Host]:

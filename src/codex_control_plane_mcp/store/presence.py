@@ -19,6 +19,7 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book
+from codex_control_plane_mcp.store.editions import Outdated, check_usable, released
 from codex_control_plane_mcp.store.engine import connect_postgres
 from codex_control_plane_mcp.store.hosts import LOCKS
 
@@ -60,11 +61,13 @@ class Presence:
         self._said: list[str] = []
 
     def herald(self, connection: Connection, news: News) -> None:
-        """Have the other hosts told of this transaction once it is committed."""
+        """Have the other hosts told of this transaction once it is committed. Raises Outdated."""
         told = ",".join(f"{_LETTERS[subject]}{id_}" for subject, id_ in sorted(news, key=str))
         if len(told) > MAX_PAYLOAD_BYTES:
             told = _EVERYTHING
-        connection.execute(_NOTIFY, {"channel": CHANNEL, "said": f"{self._name} {told}"})
+        asked = connection.execute(_NOTIFY, {"channel": CHANNEL, "said": f"{self._name} {told}"})
+        # We may have been out of reach while the book became one that we cannot use.
+        check_usable(asked.one().usable_from, released())
 
     async def enter(self) -> "psycopg.Connection":
         """Raises StateBusy when somebody else has the host's name, or nobody answers."""
@@ -82,7 +85,7 @@ class Presence:
         self, connection: "psycopg.Connection", on_look: Callable[[], Awaitable[None]]
     ) -> None:
         """Listen, and come back whenever the connection is lost. `on_look` is awaited now and
-        then."""
+        then. Raises Outdated when this release cannot go on with the book."""
         import psycopg
 
         while True:
@@ -132,9 +135,12 @@ class Presence:
         )
 
     async def _come_back(self) -> "psycopg.Connection":
+        """Raises Outdated."""
         while True:
             try:
                 return await self._join()
+            except Outdated:
+                raise
             except _Taken:
                 logger.warning("another connection is host %s for now", self._book.host)
             except StateBusy as error:
@@ -146,7 +152,7 @@ class Presence:
         return await anyio.to_thread.run_sync(self._joined)
 
     def _joined(self) -> "psycopg.Connection":
-        """Raises _Taken or StateBusy."""
+        """Raises _Taken, or StateBusy, which is Outdated if this release cannot go on."""
         import psycopg
 
         try:
@@ -158,6 +164,9 @@ class Presence:
                 taken = connection.execute(
                     "SELECT pg_try_advisory_lock(%s::int4, %s::int4)", (LOCKS, self._number)
                 ).fetchone()
+                # From here on no edition that we cannot use is applied; before, one may have been.
+                asked = connection.execute(_USABLE_FROM.encode()).fetchone()
+                check_usable(asked[0] if asked else 0, released())
             except BaseException:
                 connection.close()
                 raise
@@ -177,7 +186,8 @@ _SERVER_NOTICES_LOSS = {
     "tcp_keepalives_interval": 5,
     "tcp_keepalives_count": 3,
 }
-_NOTIFY = text("SELECT pg_notify(:channel, :said)")
+_USABLE_FROM = "SELECT max(usable_from) AS usable_from FROM edition"
+_NOTIFY = text(f"SELECT pg_notify(:channel, :said), ({_USABLE_FROM}) AS usable_from")
 
 
 @asynccontextmanager

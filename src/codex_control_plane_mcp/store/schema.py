@@ -182,6 +182,7 @@ hosts = Table(
     Column("entered_at", BigInteger, nullable=False),
     Column("heard_at", BigInteger, nullable=False),
     Column("labels", Text, nullable=False, server_default="[]"),
+    Column("edition", BigInteger, nullable=False),
 )
 
 host_projects = Table(
@@ -215,4 +216,5 @@ edition = Table(
     metadata,
     Column("number", Integer, primary_key=True),
     Column("applied_at", BigInteger, nullable=False),
+    Column("usable_from", Integer, nullable=False),
 )

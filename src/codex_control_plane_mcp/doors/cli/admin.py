@@ -288,6 +288,22 @@ def move_to_postgres(state_db: StateDb = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def migrate(state_db: StateDb = None, as_json: AsJson = False) -> None:
+    """Bring the tables of the state to this release, and say who can use them.
+
+    A worker does so when it starts. Only where its role of PostgreSQL may not change tables is it
+    done by this, with the role that owns them in CODEX_MCP_DATABASE_URL. Refused while a worker is
+    there that could not go on.
+
+    Exit codes: 0 done, or nothing was to be done, 2 the command or a setting is wrong, 7 a worker
+    has the state, 8 the state cannot be read or written, or an older release is at work on it.
+    """
+    from codex_control_plane_mcp.doors.cli.migrate import run
+
+    raise typer.Exit(run(state_db, as_json=as_json))
+
+
+@app.command()
 def backup(
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="The copy: a file that does not exist.")

@@ -21,8 +21,10 @@ from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.views import FinalReport, InteractionView, OperationView
 from codex_control_plane_mcp.desk.workflows.status import Look as WorkflowLook
 from codex_control_plane_mcp.desk.workflows.views import PlanView, WorkflowView
-from codex_control_plane_mcp.errors import InvalidArgument
+from codex_control_plane_mcp.errors import Busy, InvalidArgument
+from codex_control_plane_mcp.locks import FileLock
 from codex_control_plane_mcp.model.ids import HostId, OperationId, WorkflowId
+from codex_control_plane_mcp.rendezvous import worker_lock_path
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.interactions import Search
@@ -188,8 +190,24 @@ def room_of(chosen: Settings) -> Iterator[Room]:
         yield Room(chosen, book, Desk(book, chosen, clock, NoRuntime()), clock)
 
 
-def book_of(chosen: Settings) -> AbstractContextManager[Book]:
-    """The book as this host sees it. Raises InvalidArgument when there is no such state."""
+def book_of(chosen: Settings, *, may_break: bool = False) -> AbstractContextManager[Book]:
+    """The book as this host sees it; `may_break` is `migrate`'s. Raises InvalidArgument when there
+    is no such state."""
     if not has_state(chosen):
         raise InvalidArgument(f"there is no state at {chosen.state_db}; name one with --state-db")
-    return opened(chosen.book, host=HostId(chosen.book_host))
+    return opened(chosen.book, host=HostId(chosen.book_host), may_break=may_break)
+
+
+@contextmanager
+def no_worker_at(chosen: Settings) -> Iterator[None]:
+    """For as long as this lasts no worker has the state of this machine. Raises Busy."""
+    lock = FileLock(worker_lock_path(str(chosen.state_db)))
+    if not lock.acquire(blocking=False):
+        raise Busy(
+            "a worker has this state: end it first, with its turns left running: "
+            "codex-control-plane-mcp-admin stop --worker-only"
+        )
+    try:
+        yield
+    finally:
+        lock.release()

@@ -249,7 +249,9 @@ CREATE TABLE hosts (
     entered_at    BIGINT NOT NULL,
     heard_at      BIGINT NOT NULL,
     -- What a task may ask for, as a JSON list in order.
-    labels        TEXT NOT NULL DEFAULT '[]'
+    labels        TEXT NOT NULL DEFAULT '[]',
+    -- The newest edition of the book that its worker knows.
+    edition       BIGINT NOT NULL
 );
 
 CREATE TABLE host_projects (
