@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -49,11 +50,17 @@ class Postgres:
     host: Path
     #: The postmaster, for tests that end it or its children.
     pid: int
+    #: On 127.0.0.1, where it speaks TLS; it names the socket, too.
+    port: int = 5432
     _numbers: Iterator[int] = field(default_factory=count, repr=False)
 
     def url(self, database: str) -> str:
         """The database as SQLAlchemy names it."""
-        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self.host))}"
+        return self.url_of("postgres", database).replace("://", "+psycopg://")
+
+    def url_of(self, role: str, database: str) -> str:
+        """The database for a role, as people write it."""
+        return f"postgresql://{role}@:{self.port}/{database}?host={quote(str(self.host))}"
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -71,22 +78,43 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host=str(self.host), user="postgres", dbname="postgres", autocommit=True
+            host=str(self.host),
+            port=self.port,
+            user="postgres",
+            dbname="postgres",
+            autocommit=True,
         )
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a server shows to those who want to know that it is the one."""
+
+    certificate: bytes
+    key: bytes
+
+
 @contextmanager
-def postgres(settings: tuple[str, ...] = FAST) -> Iterator[Postgres]:
-    """A server with an empty data folder of its own, which is deleted at the end."""
+def postgres(
+    settings: tuple[str, ...] = FAST, *, tls: Identity | None = None
+) -> Iterator[Postgres]:
+    """A server with an empty data folder of its own, which is deleted at the end.
+
+    With `tls` it listens on 127.0.0.1 as well. The wheel's speaks none, so it is Debian's then.
+    """
     # A short path in a folder that every user may enter: a socket's name has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="ccp-pg-", dir="/tmp"))
     try:
         user = _give_away(folder)
-        binaries = _binaries(folder, user)
+        binaries = _binaries(folder, user) if tls is None else _binaries_with_tls()
         data = folder / "data"
         _initdb(binaries, data, user)
+        port = 5432
+        if tls is not None:
+            port = _free_port()
+            settings = (*settings, f"port={port}", *_speaking(tls, folder, user))
         with _running(binaries, data, folder, user, settings) as pid:
-            yield Postgres(host=folder, pid=pid)
+            yield Postgres(host=folder, pid=pid, port=port)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -116,6 +144,32 @@ def _binaries(folder: Path, user: int | None) -> Path:
                 shutil.copytree(site / part, folder / part, symlinks=True)
         site = folder
     return site / installed / "bin"
+
+
+def _binaries_with_tls() -> Path:
+    """Raises RuntimeError where there are none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        raise RuntimeError("no PostgreSQL that speaks TLS: `apt-get install postgresql`")
+    return found[-1].parent
+
+
+def _speaking(tls: Identity, folder: Path, user: int | None) -> Iterator[str]:
+    yield from ("listen_addresses=127.0.0.1", "ssl=on")
+    for setting, content in (("ssl_cert_file", tls.certificate), ("ssl_key_file", tls.key)):
+        file = folder / setting
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        if user is not None:
+            os.chown(file, user, -1)
+        yield f"{setting}={file}"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _can_run(binaries: Path, user: int | None) -> bool:

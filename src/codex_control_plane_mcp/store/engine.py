@@ -181,21 +181,52 @@ def translated() -> Iterator[None]:
         raise _with_advice(str(error.orig)) from error
     except DBAPIError as error:
         # A damaged file, or one that is no database, is a plain DatabaseError; a broken constraint
-        # has a class of its own. A standby server of PostgreSQL calls itself read-only.
+        # has a class of its own. A standby server of PostgreSQL calls itself read-only, and what a
+        # role may not do is no mistake of ours.
         if (
             type(error) in (DBAPIError, DatabaseError)
             or "read-only transaction" in str(error.orig)
+            or getattr(error.orig, "sqlstate", None) == _FORBIDDEN
             or error.connection_invalidated
         ):
             raise _with_advice(str(error.orig)) from error
         raise
 
 
+#: PostgreSQL's `insufficient_privilege`.
+_FORBIDDEN = "42501"
 _HELD = "another process holds the state database; try again in a few seconds"
 _FULL = "the disk is full: nothing was stored; free some space and try again"
 _READ_ONLY = "the state database cannot be written; check the permissions of its folder"
 
+_NOT_KNOWN = (
+    "the certificate of the PostgreSQL server could not be verified: name the file of the authority"
+    " that signed it, sslrootcert=/path/ca.pem in CODEX_MCP_DATABASE_URL, and see that this is the"
+    " server that you mean"
+)
+_OTHER_NAME = (
+    "the certificate of the PostgreSQL server is for another name: write the one that it bears into"
+    " CODEX_MCP_DATABASE_URL"
+)
+_NO_TLS = (
+    "CODEX_MCP_DATABASE_URL asks for TLS, and the PostgreSQL server speaks none: switch it on there"
+    " (ssl = on)"
+)
+_NOT_LET_IN = "PostgreSQL refuses the role or its password: correct CODEX_MCP_DATABASE_URL"
+_NOT_ALLOWED = (
+    "the role in CODEX_MCP_DATABASE_URL may not do this: have the tables made and changed by the "
+    "role that owns them (`codex-control-plane-mcp-admin migrate`), and give this one SELECT, "
+    "INSERT, UPDATE and DELETE on them"
+)
+
 _ADVICE = (
+    ("certificate verify failed", _NOT_KNOWN),
+    ("root certificate file", _NOT_KNOWN),
+    ("does not match host name", _OTHER_NAME),
+    ("server does not support ssl", _NO_TLS),
+    ("password authentication failed", _NOT_LET_IN),
+    ("permission denied for", _NOT_ALLOWED),
+    ("must be owner of", _NOT_ALLOWED),
     ("locked", _HELD),
     ("lock timeout", _HELD),
     ("full", _FULL),
