@@ -35,3 +35,5 @@ def there(url: str, *numbers: int) -> Iterator[None]:
             taken = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (hosts.LOCKS, number))
             assert taken.fetchone() == (True,)
         yield
+        # The server ends a connection only a moment after it was closed.
+        connection.execute("SELECT pg_advisory_unlock_all()")

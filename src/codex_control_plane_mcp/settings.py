@@ -57,6 +57,9 @@ class Settings:
     host: str = field(default_factory=lambda: _machine_name())
     #: How many turns this host may have at once; the other limits are those of the fleet.
     host_capacity: int = 4
+    #: What a host of the fleet had in hand is given up after it was away for so long, and done anew
+    #: elsewhere. None: a person decides.
+    requeue_after_seconds: float | None = None
     codex_home: Path
     #: Every folder directly below is a project.
     projects_root: Path | None = None
@@ -455,6 +458,13 @@ def _seconds(value: object) -> float:
     return number
 
 
+def _a_minute_or_more(value: object) -> float:
+    # One that was cut off for a moment is not gone, and is looked for every 20 seconds.
+    if (seconds := _seconds(value)) < 60:
+        raise ValueError("must be 60 or more")
+    return seconds
+
+
 def _some_seconds(value: object) -> float:
     number = _number(value)
     if number <= 0:
@@ -478,6 +488,7 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "database_url": (DATABASE_VARIABLE, _database_url),
     "host": ("CODEX_MCP_HOST", _host),
     "host_capacity": ("CODEX_MCP_HOST_CAPACITY", _count),
+    "requeue_after_seconds": ("CODEX_MCP_REQUEUE_AFTER_SECONDS", _a_minute_or_more),
     "codex_home": ("CODEX_HOME", _path),
     "projects_root": ("CODEX_PROJECTS_ROOT", _real_path),
     "allowed_roots": ("CODEX_ALLOWED_ROOTS", _roots),

@@ -5,7 +5,7 @@ database is cut.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -21,10 +21,17 @@ from codex_control_plane_mcp.errors import (
     OperationNotFound,
     StateBusy,
 )
-from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.model.ids import (
+    Generation,
+    HostId,
+    OperationId,
+    ProjectId,
+    ThreadId,
+    TurnId,
+)
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
-from codex_control_plane_mcp.model.operation import Operation, Status
+from codex_control_plane_mcp.model.operation import Claimed, Operation, Status
 from codex_control_plane_mcp.model.request import SteerTurn
 from codex_control_plane_mcp.model.schedule import Limits, Reach
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
@@ -33,7 +40,10 @@ from codex_control_plane_mcp.store.bell import News
 from codex_control_plane_mcp.store.book import Book, T, Writing, opened
 from codex_control_plane_mcp.store.hosts import Card, enrol
 from codex_control_plane_mcp.store.presence import LOOK_SECONDS
-from codex_control_plane_mcp.work.requeue import requeue
+from codex_control_plane_mcp.work.requeue import Patience, requeue
+from tests.hosts import enrolled, there
+from tests.store.actors import all_at_once
+from tests.store.actors import desk as desk_at
 from tests.work.audit import Watch, audit
 from tests.work.house import House, Task, WallClock
 
@@ -342,6 +352,92 @@ async def test_what_a_person_requeues_is_done_anew_and_the_former_owner_is_fence
     for again in (task, anew):
         with pytest.raises(InvalidArgument, match="only what a host has in hand"):
             await requeue(west.book, again.id, "anna")
+
+
+async def test_after_so_long_a_rule_requeues_what_a_lost_host_had_in_hand_and_just_once(
+    fleet: Fleet, east: Host, west: Host, clock: WallClock
+) -> None:
+    await _hired(east)
+    begun = await (await east.house.submit("Begin.\nsay One.")).becomes(Status.COMPLETED)
+    bound = await east.house.submit("More.\nhang", thread_id=begun.thread_id)
+    task = await east.house.submit("Work.\nrun! make # it must be\nsay Done.", project="project-2")
+    await _runs(bound)
+    question = await task.asked()
+    await _hired(west)
+    async with fleet.host("north", clock, capacity=2) as north:
+        rules = [Patience(host.book, 300) for host in (west, north)]
+        east.cut()
+        assert await _looked(rules, seconds=300) == []
+        (one,) = await _looked(rules, seconds=20)
+        anew, former = Task(one.id, west.house), await Task(task.id, west.house).now()
+        assert former.status is Status.UNKNOWN
+        assert former.trouble is not None
+        assert "(CODEX_MCP_REQUEUE_AFTER_SECONDS) gave it up, for its host east is gone" in (
+            former.trouble.message
+        )
+        # Nobody holds a lock of PostgreSQL here, so west is away, too: no task goes from host to
+        # host without end.
+        await anew.asked()
+        assert await _looked(rules, seconds=600) == []
+        await anew.answer(await anew.asked(), decision="accept")
+        assert (await anew.becomes(Status.COMPLETED)).host == "west"
+        # What lives on the lost host waits for it.
+        stays = await Task(bound.id, west.house).now()
+        assert (stays.status, stays.host) == (Status.RUNNING, "east")
+        east.mend()
+        assert (await task.question(question)).status is InteractionStatus.WITHDRAWN
+        await anyio.sleep(LATER_SECONDS)
+        assert await task.now() == former
+        assert (await bound.now()).status is Status.RUNNING
+
+
+async def test_a_rule_counts_only_the_time_for_which_a_host_was_seen_to_be_away(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    number = enrolled(east.book, "east")
+    await _hired(east)
+    await _runs(await east.house.submit("Work.\nhang"))
+    rule = Patience(west.book, 300)
+    for _ in range(2):
+        assert await _looked([rule], seconds=280) == []
+        with there(fleet.url, number):
+            assert await _looked([rule], seconds=20) == []
+    assert await _looked([rule], seconds=280) == []
+    # West was out of reach itself, and cannot know.
+    await anyio.sleep(600)
+    assert await _looked([rule], seconds=300) == []
+    assert len(await _looked([rule], seconds=60)) == 1
+
+
+async def _looked(rules: Sequence[Patience], seconds: float) -> list[Operation]:
+    """What hosts that look together come to within so long."""
+    anew: list[Operation] = []
+
+    async def look(rule: Patience) -> None:
+        anew.extend(await rule.look())
+
+    for _ in range(int(seconds // LOOK_SECONDS)):
+        await anyio.sleep(LOOK_SECONDS)
+        async with anyio.create_task_group() as tasks:
+            for rule in rules:
+                tasks.start_soon(look, rule)
+    return anew
+
+
+def test_of_hosts_that_give_a_task_up_at_the_same_moment_one_does(postgres_url: str) -> None:
+    with desk_at(postgres_url) as desk:
+        lost = desk.record(desk.submit(), Claimed(Generation(1), HostId("east")))
+
+        async def give_up(book: Book) -> int:
+            return len(await Patience(book, 0).look())
+
+        def act(number: int) -> int:
+            with opened(postgres_url, host=HostId(f"host-{number}")) as book:
+                return anyio.run(give_up, book)
+
+        assert sum(all_at_once(4, act)) == 1
+        assert desk.count("operations") == 2
+        assert desk.get(lost.id).status is Status.FAILED
 
 
 async def test_what_lives_on_the_lost_host_is_not_requeued(east: Host, west: Host) -> None:

@@ -17,6 +17,7 @@ from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import hosts, operations
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.presence import Presence, present
+from codex_control_plane_mcp.work.requeue import Patience
 
 #: The disk is searched for projects again this long after it was.
 SEARCH_SECONDS = 10.0
@@ -74,14 +75,23 @@ async def in_fleet(
     )
     number = await book.write(lambda writing: hosts.enrol(writing, card))
 
+    seconds = settings.requeue_after_seconds
+    patience = None if seconds is None else Patience(book, seconds)
+
     async def say_what_we_have() -> None:
         with suppress(StateBusy):
             await book.write(
                 lambda writing: hosts.hear(writing, codex_version(), territory.projects)
             )
 
+    async def look_around() -> None:
+        await say_what_we_have()
+        if patience is not None:
+            with suppress(StateBusy):
+                await patience.look()
+
     territory.search()
-    async with present(settings.database_url.secret, book, number, say_what_we_have) as presence:
+    async with present(settings.database_url.secret, book, number, look_around) as presence:
         await say_what_we_have()
         yield presence
 
