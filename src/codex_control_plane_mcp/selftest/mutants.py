@@ -74,9 +74,9 @@ def _one(module: str, snippet: str, replacement: str) -> tuple[Edit, ...]:
 
 def _without_index(name: str) -> Edit:
     return Edit(
-        "store.migrate",
-        'file.read_text(encoding="utf-8")\n',
-        f'file.read_text(encoding="utf-8").replace("UNIQUE INDEX {name}", "INDEX {name}")\n',
+        "store.editions",
+        'read_text(encoding="utf-8"))\n',
+        f'read_text(encoding="utf-8").replace("UNIQUE INDEX {name}", "INDEX {name}"))\n',
     )
 
 
