@@ -1,16 +1,18 @@
-"""The git that is installed, as far as a worktree needs it.
+"""The git that is installed, as far as a worktree needs it, and where a repository comes from.
 
 Functions block until git has ended. No hook runs: what a repository brings along would run here,
 outside the sandbox that Codex is kept in.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 #: A question is answered in milliseconds; a cold disk needs longer.
 ASK_SECONDS = 30.0
@@ -46,6 +48,27 @@ def repository_at(folder: str) -> Repository:
     except GitError as error:
         raise GitError(f"the git repository {top} has no commit yet") from error
     return Repository(top, Path(os.path.realpath(folder)).relative_to(top), commit)
+
+
+def origin(folder: str) -> str | None:
+    """Where the repository at `folder` comes from, the same however it is reached; None where it is
+    not from elsewhere."""
+    try:
+        return same_remote(_ask(folder, "config", "--get", "remote.origin.url"))
+    except GitError:
+        return None
+
+
+def same_remote(url: str) -> str | None:
+    """A remote's host and path, without what may differ between two who have the same: protocol,
+    user, password, port, `.git`. None for a path: it says nothing on another machine."""
+    short = re.fullmatch(r"(?:[^@/:]+@)?([^@/:]{2,}):(?!//)/*(.+)", url)
+    try:
+        host, path = short.groups() if short else (urlsplit(url).hostname, urlsplit(url).path)
+    except ValueError:
+        return None
+    path = path.strip("/").removesuffix(".git").rstrip("/")
+    return f"{host.lower()}/{path}" if host and path else None
 
 
 def worktree_commit(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -28,7 +28,7 @@ AppServerMode = Literal["auto", "private", "shared", "stdio"]
 WebMode = Literal["on", "read-only", "off"]
 #: Holds a password, so it is given to nobody else.
 DATABASE_VARIABLE = "CODEX_MCP_DATABASE_URL"
-#: A host's name is as long at most.
+#: A host's name, or a label, is as long at most.
 MAX_HOST_CHARS = 63
 #: What tools can be offered by.
 ToolSet = Literal["core", "read", "lifecycle", "diagnose", "compat", "dropin"]
@@ -60,6 +60,8 @@ class Settings:
     #: What a host of the fleet had in hand is given up after it was away for so long, and done anew
     #: elsewhere. None: a person decides.
     requeue_after_seconds: float | None = None
+    #: What a task may ask its host to have, as `gpu` or `os=linux`.
+    host_labels: tuple[str, ...] = ()
     codex_home: Path
     #: Every folder directly below is a project.
     projects_root: Path | None = None
@@ -350,6 +352,27 @@ def _host(value: object) -> str:
     return name
 
 
+def _labels(value: object) -> tuple[str, ...]:
+    named = value.replace(";", ",").split(",") if isinstance(value, str) else value
+    if not isinstance(named, list):
+        raise ValueError("must be a list of labels, or one text with commas between")
+    try:
+        return labels_of(_text(name) for name in named if name != "")
+    except ValueError as error:
+        raise ValueError(f"must be labels: {error}") from error
+
+
+def labels_of(named: Iterable[str]) -> tuple[str, ...]:
+    """Each once and in order. Raises ValueError for what is no label."""
+    labels = tuple(sorted(set(named)))
+    for label in labels:
+        if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._=/-]{{0,{MAX_HOST_CHARS - 1}}}", label):
+            raise ValueError(
+                f"{label[:80]!r} is none; letters, digits and . _ = / - are, as in gpu or os=linux"
+            )
+    return labels
+
+
 def _switch(value: object) -> bool:
     match value:
         case bool():
@@ -489,6 +512,7 @@ _SETTINGS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "host": ("CODEX_MCP_HOST", _host),
     "host_capacity": ("CODEX_MCP_HOST_CAPACITY", _count),
     "requeue_after_seconds": ("CODEX_MCP_REQUEUE_AFTER_SECONDS", _a_minute_or_more),
+    "host_labels": ("CODEX_MCP_HOST_LABELS", _labels),
     "codex_home": ("CODEX_HOME", _path),
     "projects_root": ("CODEX_PROJECTS_ROOT", _real_path),
     "allowed_roots": ("CODEX_ALLOWED_ROOTS", _roots),

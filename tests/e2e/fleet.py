@@ -59,8 +59,11 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet_of(url: str, *names: str, capacity: int = CAPACITY) -> AsyncIterator[Fleet]:
-    """These hosts, on the database at `url`."""
+async def fleet_of(
+    url: str, *names: str, capacity: int = CAPACITY, apart: bool = False, **labels: str
+) -> AsyncIterator[Fleet]:
+    """These hosts, on the database at `url`, with the same projects at the same place or, `apart`,
+    each with its own; and labels by the host's name."""
     plain = url.replace("+psycopg", "")
     async with AsyncExitStack() as stack:
         shared = {
@@ -73,12 +76,17 @@ async def fleet_of(url: str, *names: str, capacity: int = CAPACITY) -> AsyncIter
         hosts: dict[str, Stage] = {}
         for name in names:
             stage = await stack.enter_async_context(
-                stage_of(features=(), **shared, CODEX_MCP_HOST=name)
+                stage_of(
+                    features=(),
+                    **shared,
+                    CODEX_MCP_HOST=name,
+                    CODEX_MCP_HOST_LABELS=labels.get(name, ""),
+                )
             )
             hosts[name] = stage
-            # All have the same projects, at the same place.
-            first = hosts[names[0]]
-            stage.environ["CODEX_PROJECTS_ROOT"] = first.environ["CODEX_PROJECTS_ROOT"]
+            if not apart:
+                first = hosts[names[0]]
+                stage.environ["CODEX_PROJECTS_ROOT"] = first.environ["CODEX_PROJECTS_ROOT"]
         book = stack.enter_context(opened(plain))
         yield Fleet(plain, hosts, book)
 

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from tests.e2e.fleet import LIMIT, chaos, fleet_of
+from tests.repositories import git, make_repository
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.usefixtures("where_postgres_runs")]
 
@@ -53,6 +54,67 @@ async def test_two_hosts_share_a_queue_and_their_people(postgres_url: str) -> No
                 assert (done["status"], done["threadId"]) == ("completed", asked["threadId"])
                 assert done["evidence"]["host"] == owners[asking]
             assert ran["status"] == "running"
+
+
+async def test_a_repository_is_worked_in_on_the_host_that_is_asked_for_where_that_has_it(
+    postgres_url: str,
+) -> None:
+    """Two checkouts at different paths; one host has a label. Asked is always the other one."""
+    with anyio.fail_after(180):
+        async with fleet_of(postgres_url, "east", "west", apart=True, west="gpu") as fleet:
+            for name, origin in (
+                ("east", "https://git.example/team/till.git"),
+                ("west", "git@git.example:team/till"),
+            ):
+                checkout = fleet.hosts[name].project
+                if not (checkout / ".git").exists():
+                    make_repository(checkout)
+                git(checkout, "remote", "add", "origin", origin)
+            theirs, ours = (str(fleet.hosts[name].project) for name in ("east", "west"))
+            async with fleet.hosts["east"].client() as east, fleet.hosts["west"].client() as west:
+                thread = ""
+                for asked in ({"host_labels": ["gpu"]}, {"host": "west"}):
+                    task = await east.call(
+                        "codex_submit_task",
+                        operation_type="start_chat",
+                        message=f"Where {asked}.\nrun pwd\nsay There.",
+                        project_id=theirs,
+                        **asked,
+                    )
+                    done = await east.finished(task["operationId"])
+                    assert (done["status"], done["evidence"]["host"]) == ("completed", "west")
+                    assert done["cwd"] == ours
+                    thread = done["threadId"]
+                chat = await west.call("codex_get_chat", chat_id=thread, include_tool_calls=True)
+                assert ours in str(chat["messages"])
+                for client in (east, west):
+                    more = await client.call(
+                        "codex_submit_task",
+                        operation_type="send_message",
+                        message="More.\nsay More.",
+                        thread_id=thread,
+                    )
+                    ended = await client.finished(more["operationId"])
+                    assert (ended["status"], ended["cwd"]) == ("completed", ours)
+                plan = await east.call(
+                    "codex_start_plan_workflow",
+                    project_id=theirs,
+                    host="west",
+                    message="Plan.\nplan # The till\nsay Planned.",
+                )
+                workflow = plan["workflowId"]
+                await east.finished(plan["planOperationId"])
+                approved = await east.call("codex_approve_plan", workflow_id=workflow)
+                ended = await west.finished(approved["executionOperationId"])
+                assert (ended["evidence"]["host"], ended["cwd"]) == ("west", ours)
+                nowhere = await east.call(
+                    "codex_submit_task",
+                    operation_type="start_chat",
+                    message="Nowhere.",
+                    project_id=theirs,
+                    host_labels=["mac"],
+                )
+                assert nowhere["queueState"]["reason"] == "no host has the label mac"
 
 
 async def test_whatever_is_killed_nothing_is_lost_or_doubled_and_no_limit_is_passed(

@@ -57,9 +57,9 @@ async def submit_without_end(client: Client, **where: str) -> None:
 @pytest.fixture(scope="module")
 def old_codex(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("old-codex")
-    wheel = f"openai-codex-cli-bin=={OLD_CODEX}"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-    subprocess.run([*pip, wheel], check=True)
+    wanted = f"openai-codex-cli-bin=={OLD_CODEX}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", wanted]
+    subprocess.run(command, cwd=folder, check=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
         archive.extractall(folder)
     binary = folder / "codex_cli_bin" / "bin" / "codex"
@@ -75,7 +75,7 @@ async def test_a_codex_that_is_too_old_is_named_and_not_used(old_codex: Path) ->
         found = await cause(client, operation_id=receipt["operationId"])
         assert (found["category"], found["confidence"]) == ("codex_too_old", "high")
         assert OLD_CODEX in found["summary"]
-        assert stage.model.requests == []
+        assert stage.model.requests == ()
 
 
 async def test_a_full_disk_is_named_and_nothing_is_lost_on_it() -> None:

@@ -29,6 +29,12 @@ def is_passed(job: Job, passed: Passed) -> bool:
         or job.thread_id in passed.threads
         or (job.sandbox is not Sandbox.READ_ONLY and job.project_id in passed.written_projects)
         or (job.project_id, job.resource_keys) in passed.keys
+        or (job.host is None and job.labels in passed.labels)
+        or (
+            job.host is None
+            and job.created_at > passed.left_since
+            and (job.project_id, job.labels) in passed.left
+        )
     )
 
 

@@ -25,7 +25,9 @@ from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
+    ANYWHERE,
     DedupPolicy,
+    Placement,
     Priority,
     SendMessage,
     StartChat,
@@ -146,6 +148,7 @@ class House:
         agent_id: str | None = None,
         priority: Priority = Priority.NORMAL,
         resource_keys: tuple[str, ...] = (),
+        placement: Placement = ANYWHERE,
     ) -> "Task":
         """Put a task into the queue, as the desk does."""
         options = TurnOptions(sandbox, ApprovalPolicy.ON_REQUEST, model=model)
@@ -155,7 +158,7 @@ class House:
             if thread_id is None
             else SendMessage(message, ThreadId(thread_id), self.cwd, project_id, options)
         )
-        return await self.enter(request, agent_id, priority, resource_keys)
+        return await self.enter(request, agent_id, priority, resource_keys, placement)
 
     async def enter(
         self,
@@ -163,6 +166,7 @@ class House:
         agent_id: str | None = None,
         priority: Priority = Priority.NORMAL,
         resource_keys: tuple[str, ...] = (),
+        placement: Placement = ANYWHERE,
     ) -> "Task":
         """Put a request of any kind into the queue."""
         submission = Submission(
@@ -171,6 +175,7 @@ class House:
             priority=priority,
             dedup_policy=DedupPolicy.IDEMPOTENCY_ONLY,
             resource_keys=resource_keys,
+            placement=placement,
         )
         operation = await self.book.write(
             lambda writing: operations.insert_operation(

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection, Engine
 
+from codex_control_plane_mcp.desk.queue import QueueLook, queue_status
 from codex_control_plane_mcp.desk.status import Look, look
 from codex_control_plane_mcp.desk.views import OperationView
 from codex_control_plane_mcp.errors import (
@@ -32,8 +33,8 @@ from codex_control_plane_mcp.model.ids import (
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Claimed, Operation, Status
-from codex_control_plane_mcp.model.request import SteerTurn
-from codex_control_plane_mcp.model.schedule import Limits, Reach
+from codex_control_plane_mcp.model.request import Placement, SteerTurn
+from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Limits, Reach
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store import queue
 from codex_control_plane_mcp.store.bell import News
@@ -216,6 +217,85 @@ async def test_only_a_host_that_has_the_project_takes_it(east: Host, west: Host)
     await _hired(east, west)
     task = await east.house.submit("Do it.\nsay Done.")
     assert (await task.becomes(Status.COMPLETED)).host == "west"
+
+
+async def test_a_task_runs_on_the_host_that_it_names_or_on_one_with_its_labels(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    west.house.reach = lambda _: Reach(HostId("west"), PROJECTS, 2, frozenset({"gpu", "linux"}))
+    await _hired(east, west)
+    named = await east.house.submit("Named.\nsay Done.", placement=Placement(HostId("west")))
+    labelled = await east.house.submit(
+        "Labelled.\nsay Done.", placement=Placement(labels=("gpu",)), project="project-2"
+    )
+    nowhere = await east.house.submit("Nowhere.", placement=Placement(labels=("gpu", "mac")))
+    for task in (named, labelled):
+        assert (await task.becomes(Status.COMPLETED)).host == "west"
+    # It holds up nobody of its line.
+    after = await east.house.submit("After.\nsay Done.", placement=Placement(HostId("east")))
+    assert (await after.becomes(Status.COMPLETED)).host == "east"
+    await anyio.sleep(LATER_SECONDS)
+    assert (await nowhere.now()).status is Status.QUEUED
+    await nowhere.interrupt()
+    await nowhere.becomes(Status.CANCELLED)
+
+
+def _knowing(host: Host, capacity: int, *others: Reach) -> None:
+    reach = Reach(host.book.host, PROJECTS, capacity, others=others)
+    host.house.reach = lambda _: reach
+
+
+async def test_new_tasks_go_to_the_emptier_host_by_its_capacity(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    _knowing(east, 2, Reach(HostId("west"), PROJECTS, 6))
+    _knowing(west, 6, Reach(HostId("east"), PROJECTS, 2))
+    await _hired(east, west, limits=Limits(9, 9, 9, 9))
+    tasks = []
+    for number in range(8):
+        tasks.append(await east.house.submit(f"Task {number}.\nhold all\nsay Done."))
+        await _runs(tasks[-1])
+        if number == 3:
+            active = [one.host for one in east.book.read_now(queue.active_jobs)]
+            assert active.count(HostId("east")) == 1
+    for host in (east, west):
+        host.codex.release("all")
+    ended = [(await task.becomes(Status.COMPLETED)).host for task in tasks]
+    assert (ended.count(HostId("east")), ended.count(HostId("west"))) == (2, 6)
+
+
+async def test_what_is_left_to_a_host_that_does_not_take_it_starts_after_a_moment(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    """The other one holds its lock, and its worker hangs."""
+    _knowing(east, 2, Reach(HostId("west"), PROJECTS, 2))
+    west.house.may_start = lambda: False
+    await _hired(east, west)
+    first = await east.house.submit("First.\nhold end\nsay Done.")
+    await _runs(first)
+    begun_at = anyio.current_time()
+    second = await east.house.submit("Second.\nsay Done.", project="project-2")
+    assert (await second.becomes(Status.COMPLETED)).host == "east"
+    assert YIELD_SECONDS <= anyio.current_time() - begun_at < 3 * YIELD_SECONDS
+    east.codex.release("end")
+    await first.becomes(Status.COMPLETED)
+
+
+async def test_a_repository_at_another_path_is_worked_in_there_and_its_thread_goes_on_there(
+    fleet: Fleet, east: Host, west: Host
+) -> None:
+    moved = {"project-1": ("/project", "/checkouts/project")}
+    west.house.reach = lambda _: Reach(HostId("west"), PROJECTS, 2, moved=moved)
+    await _hired(east, west)
+    to_west = Placement(HostId("west"))
+    task = await east.house.submit("Begin.\nsay One.", placement=to_west)
+    begun = await task.becomes(Status.COMPLETED)
+    assert (begun.host, begun.cwd, begun.request.cwd) == ("west", "/checkouts/project", "/project")
+    assert begun.thread_id is not None
+    assert west.codex.disk[begun.thread_id].cwd == "/checkouts/project"
+    more = await east.house.submit("More.\nsay Two.", thread_id=begun.thread_id)
+    assert (await more.becomes(Status.COMPLETED)).cwd == "/checkouts/project"
+    assert west.codex.disk[begun.thread_id].cwd == "/checkouts/project"
 
 
 async def test_a_thread_goes_on_where_it_lives_whoever_asks(east: Host, west: Host) -> None:
@@ -472,6 +552,17 @@ async def test_a_status_says_that_the_owner_is_gone_and_why_a_task_waits(
     assert seen(running).evidence.host == "east"
     assert seen(follows).queue_state.reason == "another turn runs in this thread"
     assert seen(other).queue_state.reason == "no host that is connected has its project"
+    labelled = await west.house.submit("Label.", placement=Placement(labels=("gpu",)))
+    assert seen(labelled).queue_state.reason == "no host has the label gpu"
+    named = await west.house.submit("Name.", placement=Placement(HostId("north")))
+    assert seen(named).queue_state.reason == "its host north is not connected"
+    now = west.book.now()
+    listed = west.book.read_now(
+        lambda reading: queue_status(reading, QueueLook(), Limits(), now)
+    ).queued
+    assert {one.operation_id: one.reason for one in listed} == {
+        task.id: seen(task).queue_state.reason for task in (follows, other, labelled, named)
+    }
 
 
 @pytest.mark.parametrize("commit", range(8))

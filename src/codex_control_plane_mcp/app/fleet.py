@@ -1,15 +1,17 @@
 """This host in its fleet: who it is, what it can run, and its place there."""
 
+import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from codex_control_plane_mcp.desk.projects import catalogue, project_at
+from codex_control_plane_mcp import git
+from codex_control_plane_mcp.desk.projects import catalogue, project_at, project_id
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import HostId
+from codex_control_plane_mcp.model.ids import HostId, ProjectId
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.schedule import Reach
 from codex_control_plane_mcp.paths import replace_file
@@ -21,6 +23,8 @@ from codex_control_plane_mcp.work.requeue import Patience
 
 #: The disk is searched for projects again this long after it was.
 SEARCH_SECONDS = 10.0
+#: What is known of the other hosts is as old at most.
+OTHERS_SECONDS = 1.0
 
 
 class Territory:
@@ -28,35 +32,77 @@ class Territory:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._searched_at = -SEARCH_SECONDS
-        #: Paths by project.
-        self.projects: dict[str, str] = {}
+        self._searched_at = self._asked_at = -math.inf
+        self._found: dict[str, hosts.Project] = {}
+        #: Those that another host has at another path, as repositories from the same place.
+        self._same: dict[str, hosts.Project] = {}
+        self._moved: dict[str, tuple[str, str]] = {}
+        self._others: tuple[Reach, ...] = ()
+        #: When git's settings of a project were last changed, and what they said then.
+        self._remotes: dict[Path, tuple[int, str | None]] = {}
+
+    @property
+    def projects(self) -> Collection[hosts.Project]:
+        """All, by every id that others know them by."""
+        return (self._same | self._found).values()
 
     def reach(self, reading: Reading) -> Reach:
         """What this host can run of that which the book knows."""
-        for project_id, cwd, _ in operations.projects(reading):
-            if project_id not in self.projects and self._has(project_id, cwd):
-                self.projects[project_id] = cwd
+        host = HostId(self._settings.book_host)
+        for id_, cwd, _ in operations.projects(reading):
+            if id_ not in self._found and (path := self._path_of(id_, cwd)):
+                self._found[id_] = self._project(id_, path)
         if time.monotonic() - self._searched_at >= SEARCH_SECONDS:
-            self.search()
+            self.search(reading)
+        if time.monotonic() - self._asked_at >= OTHERS_SECONDS:
+            self._asked_at = time.monotonic()
+            there = hosts.present(reading) - {host}
+            self._others = tuple(one for one in hosts.reaches(reading) if one.host in there)
         return Reach(
-            HostId(self._settings.book_host),
-            frozenset(self.projects),
+            host,
+            frozenset(one.id for one in self.projects),
             self._settings.host_capacity,
+            frozenset(self._settings.host_labels),
+            self._others,
+            self._moved,
         )
 
-    def search(self) -> None:
-        """Look at the disk for projects."""
+    def search(self, reading: Reading) -> None:
+        """Look at the disk for projects, and at what other hosts have of them."""
         self._searched_at = time.monotonic()
-        self.projects |= {one.id: str(one.path) for one in catalogue(self._settings, ())}
+        for one in catalogue(self._settings, ()):
+            self._found[one.id] = self._project(one.id, one.path)
+        self._same, self._moved = {}, {}
+        found = sorted(self._found.values(), key=lambda one: one.path, reverse=True)
+        own = {one.remote: one for one in found if one.remote is not None}
+        for theirs in hosts.with_remotes(reading, besides=HostId(self._settings.book_host)):
+            # What they have from us, or from a third, bears an id that is not of its path.
+            is_their_own = theirs.id == project_id(Path(theirs.path))
+            if is_their_own and theirs.id not in self._found and theirs.remote in own:
+                ours = own[theirs.remote]
+                self._same[theirs.id] = hosts.Project(theirs.id, ours.path, ours.remote)
+                self._moved[theirs.id] = (theirs.path, ours.path)
 
-    def _has(self, project_id: str, cwd: str) -> bool:
+    def _path_of(self, id_: str, cwd: str) -> Path | None:
+        """Where this host has a project in which an operation worked at `cwd`."""
         folder = Path(os.path.realpath(cwd))
-        return (
-            is_within(folder, self._settings.roots)
-            and folder.is_dir()
-            and project_at(self._settings, folder).id == project_id
-        )
+        if not is_within(folder, self._settings.roots) or not folder.is_dir():
+            return None
+        # Who names a folder by its path has that as the project.
+        paths = (project_at(self._settings, folder).path, folder)
+        return next((path for path in paths if project_id(path) == id_), None)
+
+    def _project(self, id_: str, path: Path) -> hosts.Project:
+        return hosts.Project(ProjectId(id_), str(path), self._remote(path))
+
+    def _remote(self, path: Path) -> str | None:
+        try:
+            changed_at = (path / ".git" / "config").stat().st_mtime_ns
+        except OSError:
+            return None  # no repository; a worktree is not one of its own
+        if path not in self._remotes or self._remotes[path][0] != changed_at:
+            self._remotes[path] = (changed_at, git.origin(str(path)))
+        return self._remotes[path][1]
 
 
 @asynccontextmanager
@@ -71,7 +117,10 @@ async def in_fleet(
         yield None
         return
     card = hosts.Card(
-        home_mark(settings.home_mark), str(settings.codex_home), settings.host_capacity
+        home_mark(settings.home_mark),
+        str(settings.codex_home),
+        settings.host_capacity,
+        settings.host_labels,
     )
     number = await book.write(lambda writing: hosts.enrol(writing, card))
 
@@ -80,6 +129,7 @@ async def in_fleet(
 
     async def say_what_we_have() -> None:
         with suppress(StateBusy):
+            await book.read(territory.search)
             await book.write(
                 lambda writing: hosts.hear(writing, codex_version(), territory.projects)
             )
@@ -90,7 +140,6 @@ async def in_fleet(
             with suppress(StateBusy):
                 await patience.look()
 
-    territory.search()
     async with present(settings.database_url.secret, book, number, look_around) as presence:
         await say_what_we_have()
         yield presence

@@ -35,6 +35,7 @@ from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, 
 from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.metrics import Metrics, measure
 from codex_control_plane_mcp.desk.overview import Overview
+from codex_control_plane_mcp.desk.placing import placement
 from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.queue import (
@@ -488,9 +489,12 @@ class Desk:
     async def _prepared(self, task: Task) -> Submission:
         """The task with everything decided, and what it works with looked at."""
         place = await self._place(task)
+        host = await self._book.read(
+            lambda reading: placement(reading, self._settings, task.host, task.host_labels)
+        )
         if not task.items and not task.worktree:
-            return submission(task, place, self._settings)
-        wanted = await self._off_loop(lambda: submission(task, place, self._settings))
+            return submission(task, place, host, self._settings)
+        wanted = await self._off_loop(lambda: submission(task, place, host, self._settings))
         # What was taken in before is not looked at again: a picture may be gone by now.
         if await self._book.read(lambda reading: earlier(reading, wanted)) is None:
             await self._off_loop(lambda: look_at_inputs(wanted.request, self._settings))
@@ -501,7 +505,11 @@ class Desk:
     async def _place(self, task: Task) -> Place:
         known_by = task.thread_id or task.source_thread_id
         known = None if known_by is None else await self._known_home(ThreadId(known_by))
-        if known is not None and not await self._off_loop(lambda: Path(known.cwd).is_dir()):
+        if (
+            known is not None
+            and known.elsewhere is None
+            and not await self._off_loop(lambda: Path(known.cwd).is_dir())
+        ):
             raise InvalidArgument(
                 f"the worktree of this thread is gone ({known.cwd}): start a new chat", field="cwd"
             )
@@ -530,12 +538,16 @@ class Desk:
         newest, maker = await self._book.read(look)
         if newest is None:
             return None
+        project_id = newest.request.project_id
+        if newest.host not in (None, self._book.host):
+            # That host allowed it, by its own roots, when it took the thread's first task.
+            return Place(newest.cwd, project_id, elsewhere=newest.host)
         # The roots may have been narrowed since. A worktree is as allowed as what it was made from.
-        origin = newest.cwd if maker is None else maker.request.cwd
+        origin = newest.cwd if maker is None else maker.folder
         await self._off_loop(
             lambda: projects.allowed_folder(self._settings, "the thread's cwd", origin)
         )
-        return Place(newest.cwd, newest.request.project_id)
+        return Place(newest.cwd, project_id)
 
     async def _told_home(self, thread_id: ThreadId) -> Place:
         """Where a thread works as Codex says, which may have to be started for it."""

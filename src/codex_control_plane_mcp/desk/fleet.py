@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.views_fleet import HostLine
 from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import hosts, queue
 from codex_control_plane_mcp.store.book import Reading
 
@@ -34,6 +36,16 @@ def host_lines(reading: Reading) -> tuple[HostLine, ...]:
     return tuple(sorted(lines, key=lambda line: not line.is_missed))
 
 
+def front(reading: Reading, limits: Limits, now: Moment, most: int) -> list[tuple[Operation, str]]:
+    """The first of the queue in its order, and why each of them waits."""
+    waiting = queue.front(reading, limits, now, most)
+    free = [queue.job_of(one) for one, reason in waiting if reason is None]
+    absent = hosts.absences(reading, free, queue.active_jobs(reading))
+    return [(one, reason or absent.get(one.id, ABOUT_TO_START)) for one, reason in waiting]
+
+
 def last_obstacle(reading: Reading, operation: Operation) -> str:
     """Why a queued operation has not started that no limit keeps from it."""
-    return hosts.absence(reading, operation) or ABOUT_TO_START
+    job = queue.job_of(operation)
+    absent = hosts.absences(reading, [job], queue.active_jobs(reading))
+    return absent.get(operation.id, ABOUT_TO_START)

@@ -11,7 +11,7 @@ from typing import Final
 
 from codex_control_plane_mcp.clock import Clock, Moment, later, seconds_between
 from codex_control_plane_mcp.desk import status
-from codex_control_plane_mcp.desk.fleet import host_lines, last_obstacle
+from codex_control_plane_mcp.desk.fleet import front, host_lines
 from codex_control_plane_mcp.desk.interactions import show
 from codex_control_plane_mcp.desk.recent import title_of
 from codex_control_plane_mcp.desk.texts import end_of
@@ -199,7 +199,7 @@ def _checked(cursor: str, prefix: str) -> str:
 
 def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
     active = operations.many(reading, [job.id for job in queue.active_jobs(reading)])
-    waiting = queue.front(reading, limits, now, QUEUE_SHOWN)
+    waiting = front(reading, limits, now, QUEUE_SHOWN)
     return Board(
         questions=_asked_cards(reading, _open(reading)),
         decisions=tuple(_workflow_card(*one) for one in undecided(reading, _fresh(now))),
@@ -210,7 +210,7 @@ def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
         queued=tuple(
             replace(
                 _card(reading, one, now),
-                queue=QueueState("queued", reason or last_obstacle(reading, one), place),
+                queue=QueueState("queued", reason, place),
             )
             for place, (one, reason) in enumerate(waiting, 1)
         ),

@@ -15,7 +15,7 @@ from pathlib import Path
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk.texts import plain
 from codex_control_plane_mcp.errors import InvalidArgument, ProjectNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ProjectId
+from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId
 from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.settings import Settings
 
@@ -43,6 +43,8 @@ class Place:
 
     cwd: str
     project_id: ProjectId
+    #: The host that has the folder, where that is another one: its disk is not ours to look at.
+    elsewhere: HostId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from codex_control_plane_mcp.clock import Moment, seconds_between
-from codex_control_plane_mcp.desk.fleet import host_lines, last_obstacle
+from codex_control_plane_mcp.desk.fleet import front, host_lines
 from codex_control_plane_mcp.desk.views_queue import (
     ActiveLine,
     LimitsView,
@@ -40,13 +40,13 @@ class WorkerLook:
 
 def queue_status(reading: Reading, wanted: QueueLook, limits: Limits, now: Moment) -> QueueView:
     active = queue.active_jobs(reading)
-    waiting = [] if wanted.status == "active" else queue.front(reading, limits, now, wanted.limit)
+    waiting = [] if wanted.status == "active" else front(reading, limits, now, wanted.limit)
     shown = [] if wanted.status == "queued" else active[: wanted.limit]
     return QueueView(
         queued_count=queue.queued_count(reading),
         active_count=len(active),
         queued=tuple(
-            _queued(operation, place, reason or last_obstacle(reading, operation), now)
+            _queued(operation, place, reason, now)
             for place, (operation, reason) in enumerate(waiting, 1)
         ),
         active=tuple(

@@ -5,7 +5,7 @@ Functions of the book, the limits and the time. Nothing is asked of Codex, nothi
 
 from codex_control_plane_mcp.clock import Moment, seconds_between
 from codex_control_plane_mcp.desk import status
-from codex_control_plane_mcp.desk.fleet import host_lines, last_obstacle
+from codex_control_plane_mcp.desk.fleet import front, host_lines
 from codex_control_plane_mcp.desk.recent import title_of
 from codex_control_plane_mcp.desk.views import QueueState
 from codex_control_plane_mcp.desk.views_roll import Roll, RollLine, UndecidedLine, Wanted
@@ -34,8 +34,8 @@ def roll(reading: Reading, limits: Limits, now: Moment, *, shown: int, ended: in
             for one in sorted(active, key=lambda one: not asked[one.id])
         ),
         queued=tuple(
-            _line(one, QueueState("queued", reason or last_obstacle(reading, one), place), now)
-            for place, (one, reason) in enumerate(queue.front(reading, limits, now, shown), 1)
+            _line(one, QueueState("queued", reason, place), now)
+            for place, (one, reason) in enumerate(front(reading, limits, now, shown), 1)
         ),
         ended=tuple(_line(one, QueueState("done"), now) for one in last),
         active_count=len(at_work),

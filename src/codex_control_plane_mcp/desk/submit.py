@@ -11,6 +11,7 @@ from codex_control_plane_mcp import git
 from codex_control_plane_mcp.desk.inputs import InputItem, joined, look_at, pictures
 from codex_control_plane_mcp.desk.keys import resource_keys
 from codex_control_plane_mcp.desk.output_schema import strict
+from codex_control_plane_mcp.desk.placing import check_pictures
 from codex_control_plane_mcp.desk.policy import options_for
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.texts import plain
@@ -30,6 +31,7 @@ from codex_control_plane_mcp.model.request import (
     ExecutePlan,
     ForkThread,
     OperationType,
+    Placement,
     Priority,
     SendMessage,
     StartChat,
@@ -96,6 +98,9 @@ class Task:
     output_schema: Mapping[str, object] | None = None
     #: Work in a git worktree of its own.
     worktree: bool = False
+    #: The host of a fleet that shall have it, or what that must have.
+    host: str | None = None
+    host_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,10 @@ _NEW = frozenset({"title", "ephemeral"})
 _ITEMS = frozenset({"items"})
 #: kind → (what it must have, what it may have), of those that not every kind has
 _FIELDS: dict[OperationType, tuple[frozenset[str], frozenset[str]]] = {
-    OperationType.START_CHAT: (frozenset(), _HOW | _MODE | _NEW | _ITEMS | {"worktree"}),
+    OperationType.START_CHAT: (
+        frozenset(),
+        _HOW | _MODE | _NEW | _ITEMS | {"worktree", "host", "host_labels"},
+    ),
     OperationType.SEND_MESSAGE: (frozenset({"thread_id"}), _HOW | _MODE | _ITEMS),
     OperationType.EXECUTE_PLAN: (frozenset({"thread_id"}), _HOW | _ITEMS),
     OperationType.STEER_TURN: (frozenset({"thread_id", "expected_turn_id"}), _ITEMS),
@@ -184,21 +192,26 @@ _INSTEAD = {
     (OperationType.START_CHAT, "thread_id"): "; send_message goes on in a thread",
     (OperationType.SEND_MESSAGE, "worktree"): "; a thread stays where start_chat began it",
     (OperationType.FORK_THREAD, "thread_id"): "; the thread to fork is source_thread_id",
+    (OperationType.SEND_MESSAGE, "host"): "; a thread stays on its host",
+    (OperationType.FORK_THREAD, "host"): "; a fork stays on the host of its thread",
 }
 
 
-def submission(task: Task, place: Place, settings: Settings) -> Submission:
+def submission(task: Task, place: Place, host: Placement, settings: Settings) -> Submission:
     """The task with everything decided that the caller left open.
 
     Raises InvalidArgument for what the settings do not allow.
     """
+    request = _request(task, place, settings)
+    check_pictures(request, host, settings)
     return Submission(
-        _request(task, place, settings),
+        request,
         client_request_id=task.client_request_id,
         agent_id=task.agent_id,
         priority=task.priority,
         dedup_policy=task.dedup_policy,
         resource_keys=resource_keys(task.resource_keys),
+        placement=host,
     )
 
 

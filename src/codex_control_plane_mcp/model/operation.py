@@ -196,6 +196,10 @@ class Operation:
     generation: Generation = NOBODY
     #: Where it runs, or must: its thread lives there. None while any host may take it.
     host: HostId | None = None
+    #: What that host must have.
+    host_labels: tuple[str, ...] = ()
+    #: Its folder there, where that is not the one that was asked for.
+    checkout: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -204,7 +208,12 @@ class Operation:
     @property
     def cwd(self) -> str:
         """Where it works."""
-        return self.request.cwd if self.worktree is None else self.worktree.cwd
+        return self.folder if self.worktree is None else self.worktree.cwd
+
+    @property
+    def folder(self) -> str:
+        """The folder that was asked for, as its host has it."""
+        return self.checkout or self.request.cwd
 
 
 # --- Facts: what has happened, in the past tense -------------------------------------------------
@@ -216,6 +225,7 @@ class Claimed:
 
     generation: Generation
     host: HostId = HERE
+    checkout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,8 +404,10 @@ def apply(operation: Operation, fact: Fact, at: Moment) -> Operation:
 
 def _with_fields(operation: Operation, fact: Fact, at: Moment) -> Operation:
     match fact:
-        case Claimed(generation, host):
-            return replace(operation, generation=generation, host=host, started_at=at)
+        case Claimed(generation, host, checkout):
+            return replace(
+                operation, generation=generation, host=host, checkout=checkout, started_at=at
+            )
         case Adopted(generation):
             return replace(operation, generation=generation)
         case WorktreeMade(worktree):
@@ -430,8 +442,9 @@ def next_intent(operation: Operation, last_turn_id: TurnId | None) -> Intent:
 def sentence(fact: Fact) -> str:
     """`fact` as a line of the journal."""
     match fact:
-        case Claimed(_, host):
-            return f"Taken from the queue by host {host}." if host else "Taken from the queue."
+        case Claimed(_, host, checkout):
+            by = f" by host {host}" if host else ""
+            return f"Taken from the queue{by}{f', in {checkout}' if checkout else ''}."
         case Adopted(generation):
             return f"Taken over by worker generation {generation}."
         case WorktreeMade(worktree):

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from codex_control_plane_mcp.model.ids import ProjectId, ThreadId, TurnId, WorkflowId
+from codex_control_plane_mcp.model.ids import HostId, ProjectId, ThreadId, TurnId, WorkflowId
 from codex_control_plane_mcp.model.plain import from_plain, to_plain
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 
@@ -305,6 +305,18 @@ TaskRequest: TypeAlias = TurnRequest | SteerTurn | ArchiveThread | UnarchiveThre
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Which host of a fleet it is for; any, where nothing is said."""
+
+    host: HostId | None = None
+    #: What the host must have, each once and in order.
+    labels: tuple[str, ...] = ()
+
+
+ANYWHERE: Final = Placement()
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A request with how it is to be queued and told apart from others."""
 
@@ -317,6 +329,7 @@ class Submission:
     resource_keys: tuple[str, ...] = ()
     #: The workflow that it is a step of.
     workflow_id: WorkflowId | None = None
+    placement: Placement = ANYWHERE
 
 
 def request_to_json(request: TaskRequest) -> dict[str, object]:
@@ -377,6 +390,7 @@ def payload_hash(submission: Submission) -> str:
             "dedup_policy": submission.dedup_policy.value,
             "resource_keys": submission.resource_keys,
             "workflow_id": submission.workflow_id,
+            "placement": to_plain(submission.placement),
         }
     )
 

@@ -22,12 +22,17 @@ Who cannot run now holds nobody up, with two exceptions:
 So nobody starves while turns end. Those before a job in its line go, and it is the head; only they
 go before it then who came to the head of their lines earlier, and those are ever fewer; and what it
 waits for comes free once and is not taken again.
+
+In a fleet each host decides for itself, of what it can run. A new job that any of several could run
+it leaves to one that is connected, has room, and is relatively emptier; for `YIELD_SECONDS`, and
+then takes it itself. The emptiest leaves nothing, so what is left is left to somebody.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Final, Literal, TypeAlias
 
 from codex_control_plane_mcp.clock import Moment, later, seconds_between
@@ -41,6 +46,10 @@ STEP_SECONDS: Final = 300
 #: For so long others may pass who waits at the head of its line. Longer than most turns, so that
 #: where all wait long it is still the agents' turns that decide.
 PATIENCE_SECONDS: Final = 6 * STEP_SECONDS
+
+#: For so long a fuller host leaves a new job to an emptier one. That takes it in milliseconds, or
+#: does not work as it should.
+YIELD_SECONDS: Final = 5
 
 NEVER: Final = Moment(0)
 
@@ -81,6 +90,9 @@ class Job:
     takes_turn: bool = True
     #: Where it runs, or must; None while any host may take it.
     host: HostId | None = None
+    #: What that host must have.
+    labels: tuple[str, ...] = ()
+    created_at: Moment = NEVER
 
     @property
     def first_since(self) -> Moment:
@@ -97,10 +109,32 @@ class Reach:
     projects: frozenset[str]
     #: How many turns it may have at once.
     capacity: int
+    labels: frozenset[str] = frozenset()
+    #: The same of the other hosts that are connected.
+    others: tuple["Reach", ...] = ()
+    #: The projects that it has at another path than was asked for: those paths, and its own.
+    moved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def can_run(self, job: Job) -> bool:
+        has_place = job.project_id in self.projects or job.thread_id is not None
+        return has_place and (job.host == self.host or (job.host is None and self.has(job.labels)))
+
+    def has(self, labels: Iterable[str]) -> bool:
+        return self.labels.issuperset(labels)
 
     def room(self, active: Iterable[Job]) -> int:
         """How many more turns it may have beside those that are active anywhere."""
         return self.capacity - sum(job.takes_turn and job.host == self.host for job in active)
+
+    def checkout(self, project_id: str, cwd: str) -> str | None:
+        """Where it has a folder of a project, if not at `cwd` itself."""
+        if project_id not in self.moved:
+            return None
+        asked, own = map(PurePath, self.moved[project_id])
+        folder = PurePath(cwd)
+        if folder.is_relative_to(own) or not folder.is_relative_to(asked):
+            return None
+        return str(own / folder.relative_to(asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +148,11 @@ class Passed:
     written_projects: frozenset[str] = frozenset()
     #: Keys that wait for others of their project.
     keys: frozenset[tuple[ProjectId, tuple[str, ...]]] = frozenset()
+    #: Labels that a host does not have.
+    labels: frozenset[tuple[str, ...]] = frozenset()
+    #: By project and labels: what came since then and is left to another host.
+    left: frozenset[tuple[ProjectId, tuple[str, ...]]] = frozenset()
+    left_since: Moment = NEVER
 
 
 #: Gives the first job of each agent's line, by `due_at` and id, that need not be passed.
@@ -144,31 +183,91 @@ class Decision:
 
 
 def decide(
-    heads: Heads, active: Sequence[Job], limits: Limits, now: Moment, most: float = math.inf
+    heads: Heads, active: Sequence[Job], limits: Limits, now: Moment, reach: Reach | None = None
 ) -> Decision:
-    """Choose the jobs to start, `most` of them, one after the other, until there is no slot or
-    nobody to take it.
+    """Choose the jobs to start, one after the other, until there is no slot or nobody to take it.
+    `reach`: for the host that can run this, where there are others.
 
     However many wait, the queue is asked for the heads of its lines only, once and once more for
-    each that starts.
+    each that starts, and for each project and labels that are another host's.
     """
     before = _Taken(limits, active)
     taken = _Taken(limits, active)
+    share = _Share(reach, active, now)
     start: list[OperationId] = []
-    for job in () if taken.is_full or most < 1 else _impatient(heads, taken, now):
+
+    def begin(job: Job) -> None:
+        start.append(job.id)
+        taken.start(job, now)
+        share.take()
+
+    def first(passed: Passed) -> list[Job]:
+        return share.of(heads, passed)
+
+    for job in () if taken.is_full or share.is_full else _impatient(first, taken, now):
         if taken.obstacle(job) is not None:
             taken.keep_for(job)
-        elif len(start) < most:
-            start.append(job.id)
-            taken.start(job, now)
-    while len(start) < most and not taken.is_full and (offered := list(heads(taken.passed()))):
+        elif not share.is_full:
+            begin(job)
+    while not (share.is_full or taken.is_full) and (offered := first(taken.passed())):
         job = min(offered, key=lambda job: taken.turn(job, now))
         if taken.obstacle(job) is None:
-            start.append(job.id)
-            taken.start(job, now)
+            begin(job)
         else:
             taken.keep_keys_for(job)
     return Decision(tuple(start), before, taken)
+
+
+class _Share:
+    """What of the queue is one host's to take: what it can run, and no emptier one shall."""
+
+    def __init__(self, reach: Reach | None, active: Iterable[Job], now: Moment) -> None:
+        self._reach = reach
+        self._since = later(now, -YIELD_SECONDS)
+        self._turns = Counter(job.host for job in active if job.takes_turn)
+        self._unfit: set[tuple[str, ...]] = set()
+        self._left: set[tuple[ProjectId, tuple[str, ...]]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return self._reach is not None and self._room(self._reach) <= 0
+
+    def take(self) -> None:
+        if self._reach is not None:
+            self._turns[self._reach.host] += 1
+
+    def of(self, heads: Heads, passed: Passed) -> list[Job]:
+        """The first of each line that is this host's to take."""
+        reach = self._reach
+        if reach is None:
+            return list(heads(passed))
+        emptier = [other for other in reach.others if self._is_emptier(other, reach)]
+        while True:
+            passed = replace(
+                passed,
+                labels=frozenset(self._unfit),
+                left=frozenset(self._left),
+                left_since=self._since,
+            )
+            found = list(heads(passed))
+            unfit = {job.labels for job in found if not reach.has(job.labels)}
+            left = {(job.project_id, job.labels) for job in found if self._is_left(job, emptier)}
+            if not unfit and not left:
+                return found
+            self._unfit |= unfit
+            self._left |= left
+
+    def _is_left(self, job: Job, emptier: Iterable[Reach]) -> bool:
+        is_new = job.host is None and job.created_at > self._since
+        return is_new and any(other.can_run(job) for other in emptier)
+
+    def _is_emptier(self, other: Reach, reach: Reach) -> bool:
+        """Whether another host has room, and uses less of what it may have."""
+        ours, theirs = self._turns[reach.host], self._turns[other.host]
+        return self._room(other) > 0 and theirs * reach.capacity < ours * other.capacity
+
+    def _room(self, reach: Reach) -> int:
+        return reach.capacity - self._turns[reach.host]
 
 
 def _impatient(heads: Heads, taken: "_Taken", now: Moment) -> list[Job]:
@@ -184,6 +283,29 @@ def _impatient(heads: Heads, taken: "_Taken", now: Moment) -> list[Job]:
 def obstacle(job: Job, active: Iterable[Job], limits: Limits) -> str | None:
     """What of that which runs keeps a job waiting."""
     return _Taken(limits, active).obstacle(job)
+
+
+def unplaced(
+    job: Job, fleet: Collection[Reach], connected: Collection[HostId], active: Collection[Job]
+) -> str | None:
+    """Which host would have to be there, or have room, for a job to start; None where one is."""
+    if job.host is not None and job.host not in connected:
+        return f"its host {job.host} is not connected"
+    labels = f"the label{'s' if len(job.labels) > 1 else ''} {', '.join(job.labels)}"
+    labelled = [one for one in fleet if one.has(job.labels)]
+    if not labelled:
+        return f"no host has {labels}"
+    if job.labels and not any(one.host in connected for one in labelled):
+        return f"no host that has {labels} is connected"
+    able = [one for one in fleet if one.host in connected and one.can_run(job)]
+    if not able and job.host is not None:
+        return f"its host {job.host} does not have its project"
+    if not able:
+        beside = f" and {labels}" if job.labels else ""
+        return f"no host that is connected has its project{beside}"
+    if all(one.room(active) <= 0 for one in able):
+        return "every host that could run it has as many turns as it may"
+    return None
 
 
 SlotKind: TypeAlias = Literal["global", "project", "agent", "thread", "project_writes"]

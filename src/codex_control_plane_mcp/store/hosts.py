@@ -4,16 +4,18 @@ A host is one Codex home with its worker. It is there for as long as its worker 
 bears its number: the server lets go of it when that connection ends, and not before.
 """
 
-from collections.abc import Mapping
+import json
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import HERE, HostId
-from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId
+from codex_control_plane_mcp.model.schedule import Job, Reach, unplaced
 from codex_control_plane_mcp.store.editions import released
 from codex_control_plane_mcp.store.schema import host_projects, hosts, workers
 
@@ -33,6 +35,19 @@ class Card:
     codex_home: str
     #: How many turns it may have at once.
     capacity: int
+    #: What a task may ask for.
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project that a host has, by the id that it may be asked for."""
+
+    id: ProjectId
+    #: Where the host has it.
+    path: str
+    #: Where its repository comes from, if it is one.
+    remote: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ def enrol(writing: "Writing", card: Card) -> int:
     values = {
         "codex_home": card.codex_home,
         "capacity": card.capacity,
+        "labels": json.dumps(card.labels),
         "entered_at": writing.now,
         "heard_at": writing.now,
         "edition": released()[-1].number,
@@ -92,8 +108,8 @@ def enrol(writing: "Writing", card: Card) -> int:
     return number
 
 
-def hear(writing: "Writing", codex_version: str | None, projects: Mapping[str, str]) -> None:
-    """Note that the host lives, which Codex it has, and the paths of its projects by their ids."""
+def hear(writing: "Writing", codex_version: str | None, projects: Collection[Project]) -> None:
+    """Note that the host lives, which Codex and which projects it has."""
     connection = writing.connection
     values: dict[str, object] = {"heard_at": writing.now}
     if codex_version is not None:
@@ -104,8 +120,13 @@ def hear(writing: "Writing", codex_version: str | None, projects: Mapping[str, s
         connection.execute(
             insert(host_projects),
             [
-                {"host": writing.host, "project_id": id_, "path": path}
-                for id_, path in projects.items()
+                {
+                    "host": writing.host,
+                    "project_id": one.id,
+                    "path": one.path,
+                    "remote": one.remote,
+                }
+                for one in projects
             ],
         )
 
@@ -129,7 +150,7 @@ def every(connection: Connection) -> list[Host]:
         Host(
             id=row.id,
             number=row.number,
-            card=Card(row.home_id, row.codex_home, row.capacity),
+            card=Card(row.home_id, row.codex_home, row.capacity, tuple(json.loads(row.labels))),
             codex_version=row.codex_version,
             worker_version=row.version,
             entered_at=row.entered_at,
@@ -140,19 +161,33 @@ def every(connection: Connection) -> list[Host]:
     ]
 
 
-def absence(connection: Connection, operation: Operation) -> str | None:
-    """Which host would have to be there for a queued operation to start; None where one is, and
-    where there is no fleet."""
-    if operation.host == HERE or connection.scalar(_IS_FLEET) is None:
-        return None
-    there = present(connection)
-    if operation.host is not None:
-        gone = operation.host not in there
-        return f"its host {operation.host} is not connected" if gone else None
-    project = {"project": operation.request.project_id}
-    if there.isdisjoint(connection.scalars(_WITH_PROJECT, project)):
-        return "no host that is connected has its project"
-    return None
+def reaches(connection: Connection) -> list[Reach]:
+    """What each host can run, by its own word, whether it is connected or not."""
+    projects: defaultdict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(_HAD):
+        projects[row.host].add(row.project_id)
+    return [
+        Reach(row.id, frozenset(projects[row.id]), row.capacity, frozenset(json.loads(row.labels)))
+        for row in connection.execute(select(hosts).order_by(hosts.c.id))
+    ]
+
+
+def with_remotes(connection: Connection, besides: HostId) -> list[Project]:
+    """The projects of other hosts that are repositories from elsewhere."""
+    rows = connection.execute(_FROM_ELSEWHERE, {"host": besides})
+    return [Project(row.project_id, row.path, row.remote) for row in rows]
+
+
+def absences(
+    connection: Connection, jobs: Collection[Job], active: Collection[Job]
+) -> dict[OperationId, str]:
+    """Of queued operations those for which no host is there, or has room: which host that would
+    have to be. None where there is no fleet."""
+    if not jobs or connection.scalar(_IS_FLEET) is None:
+        return {}
+    fleet, there = reaches(connection), present(connection)
+    found = {job.id: unplaced(job, fleet, there, active) for job in jobs}
+    return {id_: reason for id_, reason in found.items() if reason is not None}
 
 
 _PRESENT = text(
@@ -174,4 +209,7 @@ _EVERY = (
     .order_by(hosts.c.id)
 )
 _IS_FLEET = select(hosts.c.id).limit(1)
-_WITH_PROJECT = text("SELECT host FROM host_projects WHERE project_id = :project")
+_HAD = select(host_projects.c.host, host_projects.c.project_id)
+_FROM_ELSEWHERE = select(
+    host_projects.c.project_id, host_projects.c.path, host_projects.c.remote
+).where(host_projects.c.remote.is_not(None), host_projects.c.host != bindparam("host"))

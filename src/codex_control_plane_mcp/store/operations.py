@@ -62,9 +62,11 @@ from codex_control_plane_mcp.model.operation import (
     sentence,
 )
 from codex_control_plane_mcp.model.request import (
+    LocalImage,
     OperationType,
     Submission,
     TurnOptions,
+    attachments_of,
     options_of,
     payload_hash,
     prompt_key,
@@ -116,6 +118,7 @@ def insert_operation(
         last_seq=1,
         status_seq=1,
         host=_home(writing, submission),
+        host_labels=submission.placement.labels,
     )
     _insert(writing, operation, submission)
     _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
@@ -126,14 +129,18 @@ def insert_operation(
 
 
 def _home(writing: Writing, submission: Submission) -> HostId | None:
-    """The host that must have it: where its thread lives, or its workflow has worked. A thread that
-    the book does not know was found by the host that asks."""
+    """The host that must have it: where its thread lives, or its workflow has worked, or the one
+    that was named. A thread that the book does not know was found by the host that asks, and so
+    were the pictures on its disk."""
     request = submission.request
     if thread := getattr(request, "thread_id", None) or getattr(request, "source_thread_id", None):
         return writing.connection.scalar(_HOST_OF_THREAD, {"key": thread}) or writing.host
-    if submission.workflow_id is None:
-        return None
-    return writing.connection.scalar(_HOST_OF_WORKFLOW, {"key": submission.workflow_id})
+    if any(isinstance(one, LocalImage) for one in attachments_of(request)):
+        return writing.host
+    worked = None
+    if submission.workflow_id is not None:
+        worked = writing.connection.scalar(_HOST_OF_WORKFLOW, {"key": submission.workflow_id})
+    return worked or submission.placement.host
 
 
 def try_insert(
@@ -539,6 +546,8 @@ def _columns(operation: Operation) -> dict[str, object]:
         "status_seq": operation.status_seq,
         "generation": operation.generation,
         "host": operation.host,
+        "host_labels": json.dumps(operation.host_labels),
+        "checkout": operation.checkout,
     }
 
 
@@ -573,6 +582,8 @@ def _operation(row: _Row) -> Operation:
         status_seq=row.status_seq,
         generation=Generation(row.generation) if row.generation else NOBODY,
         host=row.host,
+        host_labels=tuple(json.loads(row.host_labels)),
+        checkout=row.checkout,
     )
 
 

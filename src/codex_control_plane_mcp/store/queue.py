@@ -5,7 +5,6 @@ of the agents' lines are read: SQL passes those who could not start, before it t
 """
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,9 +56,17 @@ def claim(
     must_own(writing, generation)
     startable_now = startable(writing.connection, limits, writing.now, reach)
     return [
-        record(writing, operation, Claimed(generation, writing.host))
+        record(writing, operation, _claimed(generation, writing, operation, reach))
         for operation in many(writing.connection, startable_now)
     ]
+
+
+def _claimed(
+    generation: Generation, writing: Writing, operation: Operation, reach: Reach | None
+) -> Claimed:
+    request = operation.request
+    checkout = None if reach is None else reach.checkout(request.project_id, request.cwd)
+    return Claimed(generation, writing.host, checkout)
 
 
 def startable(
@@ -130,6 +137,8 @@ def job_of(operation: Operation) -> Job:
         due_at=due_at(Priority(operation.priority), operation.created_at),
         takes_turn=request.type is not OperationType.STEER_TURN,
         host=operation.host,
+        labels=operation.host_labels,
+        created_at=operation.created_at,
     )
 
 
@@ -149,17 +158,23 @@ def _decide(
             "written_projects": [*passed.written_projects],
         }
         if reach is not None:
-            values |= {"host": reach.host, "reachable": [*reach.projects]}
+            values |= {
+                "host": reach.host,
+                "reachable": [*reach.projects],
+                "labels": [json.dumps(labels) for labels in passed.labels],
+                "left": [f"{project}\n{json.dumps(labels)}" for project, labels in passed.left],
+                "left_since": passed.left_since,
+            }
         if passed.keys:
             values["keys"] = [f"{project}\n{json.dumps(keys)}" for project, keys in passed.keys]
         statement = _HEADS[bool(passed.keys), reach is not None]
         return [_job(row) for row in connection.execute(statement, values)]
 
-    return decide(heads, active, limits, now, math.inf if reach is None else reach.room(active))
+    return decide(heads, active, limits, now, reach)
 
 
 def _job(row: Sequence[Any]) -> Job:
-    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, host, moved_at = row
+    id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, host, labels, came, moved = row
     return Job(
         id=id_,
         project_id=project_id,
@@ -168,9 +183,11 @@ def _job(row: Sequence[Any]) -> Job:
         sandbox=_SANDBOXES[sandbox],
         resource_keys=tuple(json.loads(keys)),
         due_at=due,
-        line_moved_at=moved_at or NEVER,
+        line_moved_at=moved or NEVER,
         takes_turn=kind != OperationType.STEER_TURN.value,
         host=host,
+        labels=tuple(json.loads(labels)),
+        created_at=came,
     )
 
 
@@ -237,12 +254,24 @@ _JOBS: Select[Any] = select(
     _ROWS.resource_keys,
     _ROWS.due_at,
     _ROWS.host,
+    _ROWS.host_labels,
+    _ROWS.created_at,
 )
 #: Keys are in no index, and seldom waited for.
 _BUT_FOR_KEYS = (_Q.project_id + literal_column("'\n'") + _Q.resource_keys).not_in(_among("keys"))
-_WITHIN_REACH = or_(
-    _Q.host == bindparam("host"),
-    and_(_Q.host.is_(None), _Q.project_id.in_(_among("reachable"))),
+_WITHIN_REACH = and_(
+    or_(_Q.thread_id.is_not(None), _Q.project_id.in_(_among("reachable"))),
+    or_(
+        _Q.host == bindparam("host"),
+        and_(
+            _Q.host.is_(None),
+            _Q.host_labels.not_in(_among("labels")),
+            or_(
+                _Q.created_at <= bindparam("left_since"),
+                (_Q.project_id + literal_column("'\n'") + _Q.host_labels).not_in(_among("left")),
+            ),
+        ),
+    ),
 )
 #: By whether there are keys to pass, and whether a host asks for what it can run.
 _HEADS = {

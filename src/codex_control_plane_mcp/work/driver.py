@@ -127,7 +127,8 @@ class Driver:
 
     def __init__(self, operation: Operation, tools: Tools) -> None:
         self._case = Case(operation, tools.book)
-        self._kind = kind_of(operation.request)
+        # On its host it works in the checkout of that.
+        self._kind = kind_of(replace(operation.request, cwd=operation.cwd))
         self._tools = tools
         #: The process that had the thread is gone, and another answers now.
         self._owner_died = False
@@ -188,7 +189,8 @@ class Driver:
             return
         if operation.worktree is None:
             try:
-                worktree = await made(request, operation.id, self._tools.worktrees)
+                asked = replace(request, cwd=operation.folder)
+                worktree = await made(asked, operation.id, self._tools.worktrees)
             except GitError as error:
                 await self._case.end(Failed(Trouble(SendFailed.code, str(error))))
                 return

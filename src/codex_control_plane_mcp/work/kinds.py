@@ -114,7 +114,7 @@ class Prompt(Asking):
                 self.input,
                 client_user_message_id=None if intent is None else intent.client_message_id,
                 # What was checked against the allowed roots is where it works.
-                cwd=operation.request.cwd if self.overrides else None,
+                cwd=operation.folder if self.overrides else None,
                 sandbox_policy=verbs.policy_for(options.sandbox.value) if self.overrides else None,
                 approval_policy=options.approval_policy.value if self.overrides else None,
                 model=options.model if self.overrides else None,

@@ -12,7 +12,7 @@ from codex_control_plane_mcp.errors import AppServerUnavailable, InvalidArgument
 from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, new_operation_id
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import ACTIVE, Failed, Lost, Operation, Status, Trouble
-from codex_control_plane_mcp.model.request import Priority, StartChat, Submission
+from codex_control_plane_mcp.model.request import Placement, Priority, StartChat, Submission
 from codex_control_plane_mcp.store import hosts, journal, operations, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.work.case import Case
@@ -48,6 +48,7 @@ async def requeue(book: Book, operation_id: OperationId, by: str) -> Operation:
             agent_id=former.agent_id,
             priority=Priority(former.priority),
             resource_keys=former.resource_keys,
+            placement=Placement(labels=former.host_labels),
         )
         anew = operations.insert_operation(writing, id_, submission)
         note = Entry(Category.NOTICE, f"{_TAKES_ITS_PLACE} {former.id}.")

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.abc
@@ -16,7 +17,7 @@ from codex_control_plane_mcp import correlation, tracing
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE, Operation
-from codex_control_plane_mcp.model.schedule import Limits, Reach
+from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Limits, Reach
 from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
@@ -27,8 +28,9 @@ from codex_control_plane_mcp.work.line import Connect, Line
 
 logger = logging.getLogger(__name__)
 
-#: After something that should not happen, an operation is taken up again after this long.
-TAKE_UP_AGAIN_SECONDS = 5.0
+#: After something that should not happen, an operation is taken up again after this long; and so
+#: often what was left to another host is looked at again.
+TAKE_UP_AGAIN_SECONDS: Final = float(YIELD_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class _Queue:
     #: Whether the limits let something start.
     may_move: bool = False
     reach: Reach | None = None
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether something may be left to another host, which may not take it."""
+        return bool(self.length and self.reach is not None and self.reach.others)
 
 
 class Workshop:
@@ -119,7 +126,7 @@ class Workshop:
             for operation in seen.unwanted:
                 await self._end_in_queue(operation)
             if not seen.may_move:
-                return True
+                return not seen.may_be_left
             self._in_doubt = True
             started = await self._book.write(
                 lambda writing: queue.claim(
@@ -133,7 +140,7 @@ class Workshop:
             return False
         for operation in started:
             self._take_up(tasks, operation)
-        return True
+        return not seen.may_be_left
 
     async def _settle_doubt(self, tasks: anyio.abc.TaskGroup) -> None:
         """Take up what was claimed, where the line broke before we were told so."""

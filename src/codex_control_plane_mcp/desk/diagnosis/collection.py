@@ -199,7 +199,7 @@ def checks(facts: Facts, found: Sequence[Finding]) -> Iterator[Check]:
         ("login", ("auth_missing",), _login(facts)),
         ("sandbox", ("sandbox_not_ready",), "nothing speaks against it"),
         ("hooks", ("hooks_waiting",), _hooks(facts)),
-        ("queue", ("queue_waiting",), _queue(facts)),
+        ("queue", ("queue_waiting", "no_host"), _queue(facts)),
         ("worker", ("stale_operation",), _worker(facts)),
     ):
         wrong = next((known[Wrong(one)] for one in categories if Wrong(one) in known), None)

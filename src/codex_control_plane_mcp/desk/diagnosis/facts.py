@@ -17,6 +17,7 @@ from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import QUEUED, WITH_TURN, Operation, Status
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.store import (
+    hosts,
     interactions,
     journal,
     operations,
@@ -59,6 +60,8 @@ class Case:
     stale_questions: tuple[Interaction, ...]
     #: Why it waits in the queue; None where it does not, or is about to start.
     waits_for: str | None
+    #: Which host of the fleet would have to be there for it; None where one is.
+    lacks_host: str | None = None
     #: For how long Codex has said nothing of its running turn.
     quiet_seconds: float | None
     #: Whether the app-server that has its thread has ended, provably.
@@ -115,6 +118,9 @@ def look(
     chosen = _chosen(reading, scope, limits, now)
     asked = interactions.open_of_many(reading, [one.id for one in chosen])
     unanswered = open_questions(reading, [one.id for one in chosen])
+    queued = [queue.job_of(one) for one in chosen if one.status in QUEUED]
+    # A host that is full is not lacking: its turns end.
+    lacking = hosts.absences(reading, queued, ())
     worker = workers.latest(reading)
     newest = operations.newest(reading, 1)
     return Books(
@@ -126,6 +132,7 @@ def look(
                     each for each in asked[one.id] if runtime.is_gone(each.asked.app_server_id)
                 ),
                 waits_for=_waits_for(reading, one, limits, now),
+                lacks_host=lacking.get(one.id),
                 quiet_seconds=_quiet_seconds(one, now),
                 owner_gone=one.app_server_id is not None and runtime.is_gone(one.app_server_id),
                 notices=_notices(reading, one),

@@ -68,6 +68,7 @@ class Category(StrEnum):
     UNKNOWN_AFTER_EXIT = "unknown_after_exit"
     INTERRUPTED_BY_EXIT = "interrupted_by_exit"
     QUEUE_WAITING = "queue_waiting"
+    NO_HOST = "no_host"
     SILENCE = "silence"
     DUPLICATE_PROMPT = "duplicate_prompt"
     PATH_OUTSIDE_ROOTS = "path_outside_roots"
@@ -558,6 +559,20 @@ def queue_waiting(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def no_host(facts: Facts) -> Iterator[Finding]:
+    for case in facts.cases:
+        if case.lacks_host is not None:
+            yield Finding(
+                category=Category.NO_HOST,
+                confidence=Confidence.HIGH,
+                summary="No host of the fleet can take the task now.",
+                evidence=(case.lacks_host,),
+                next_step="Start the worker of a host that has what it asks for (its project, the "
+                "labels of CODEX_MCP_HOST_LABELS), or cancel it and submit it for another host.",
+                operation_id=case.operation.id,
+            )
+
+
 def silence(facts: Facts) -> Iterator[Finding]:
     for case in facts.cases:
         quiet = case.quiet_seconds
@@ -663,6 +678,7 @@ RULES: Final[tuple[Rule, ...]] = (
     stale_operations,
     model_is_retried,
     queue_waiting,
+    no_host,
     silence,
     duplicates,
     paths_outside,

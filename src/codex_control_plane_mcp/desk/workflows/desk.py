@@ -1,8 +1,10 @@
 """The desk's methods for workflows: one for each thing a door may want of them."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from codex_control_plane_mcp.clock import Clock
+from codex_control_plane_mcp.desk.placing import placement
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.submit import Accepted, Task
@@ -25,6 +27,7 @@ from codex_control_plane_mcp.desk.workflows.views import (
     WorkflowView,
 )
 from codex_control_plane_mcp.model.ids import WorkflowId
+from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.model.workflow import Step
@@ -56,12 +59,12 @@ class Workflows:
     async def start_plan(self, wanted: StartPlan) -> WorkflowView:
         """Have a plan made; when this returns, the wish is on the disk."""
         place = await self._named(wanted)
-        return await self._begin(draft_plan(wanted, place, self._settings))
+        return await self._begin(draft_plan(wanted, place, self._settings), wanted)
 
     async def start_review(self, wanted: StartReview) -> WorkflowView:
         """Have code reviewed; when this returns, the wish is on the disk."""
         place = await self._named(wanted, wanted.thread_id)
-        return await self._begin(draft_review(wanted, place, self._settings))
+        return await self._begin(draft_review(wanted, place, self._settings), wanted)
 
     async def status(self, wanted: Look, wait_seconds: float = 0) -> WorkflowView:
         """How a workflow stands, now or at the next change."""
@@ -119,9 +122,10 @@ class Workflows:
 
     # --- Particulars -----------------------------------------------------------------------------
 
-    async def _begin(self, draft: Draft) -> WorkflowView:
+    async def _begin(self, draft: Draft, wanted: StartPlan | StartReview) -> WorkflowView:
         def store(writing: Writing) -> WorkflowView:
-            begun = begin(writing, draft)
+            host = placement(writing.connection, self._settings, wanted.host, wanted.host_labels)
+            begun = begin(writing, replace(draft, placement=host))
             return view(
                 writing.connection,
                 begun.workflow,
@@ -159,8 +163,11 @@ class Workflows:
     async def _still_allowed(self, workflow_id: WorkflowId) -> None:
         """The roots may have been narrowed since it was started. Raises InvalidArgument."""
 
-        def home(reading: Reading) -> str:
-            return found(reading, workflow_id).cwd
+        def newest(reading: Reading) -> Operation:
+            return present(reading, found(reading, workflow_id)).newest
 
-        cwd = await self._book.read(home)
-        await self._place(Task(operation_type=OperationType.START_CHAT, message="", cwd=cwd))
+        one = await self._book.read(newest)
+        if one.host in (None, self._book.host):  # another host has allowed it by its own roots
+            await self._place(
+                Task(operation_type=OperationType.START_CHAT, message="", cwd=one.folder)
+            )

@@ -15,6 +15,7 @@ from codex_control_plane_mcp.model.ids import ThreadId, new_workflow_id
 from codex_control_plane_mcp.model.plain import to_plain
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import (
+    ANYWHERE,
     MAX_MESSAGE_CHARS,
     BaseBranch,
     CollaborationMode,
@@ -22,6 +23,7 @@ from codex_control_plane_mcp.model.request import (
     CustomTarget,
     Goal,
     GoalCompletion,
+    Placement,
     Review,
     ReviewTarget,
     StartChat,
@@ -48,6 +50,9 @@ class _Start:
     model: str | None = None
     sandbox: Sandbox | None = None
     approval_policy: ApprovalPolicy | None = None
+    #: The host of a fleet that shall have it, or what that must have.
+    host: str | None = None
+    host_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,7 @@ class Draft:
     terms: Terms
     title: str | None
     client_request_id: str | None
+    placement: Placement = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,10 @@ def draft_review(wanted: StartReview, place: Place, settings: Settings) -> Draft
     thread_id = None
     if wanted.thread_id is not None:
         thread_id = ThreadId(plain("thread_id", wanted.thread_id, MAX_NAME_CHARS))
+    if thread_id is not None and (wanted.host or wanted.host_labels):
+        raise InvalidArgument(
+            "a thread is reviewed on its host: leave host and host_labels out", field="host"
+        )
     options = _options(wanted, settings)
     request = Review(
         target=_checked_target(wanted.target),
@@ -133,7 +143,12 @@ def begin(writing: Writing, draft: Draft) -> Begun:
 
     Raises IdempotencyMismatch or DuplicatePromptActive.
     """
-    hashed = digest([draft.kind, to_plain(draft.request), to_plain(draft.terms)])
+    hashed = digest(
+        [
+            draft.kind,
+            *(to_plain(part) for part in (draft.request, draft.terms, draft.placement)),
+        ]
+    )
     if draft.client_request_id is not None:
         known = workflows.by_client_request(writing.connection, draft.client_request_id)
         if known is not None:
@@ -149,7 +164,12 @@ def begin(writing: Writing, draft: Draft) -> Begun:
     id_ = new_workflow_id(writing.now)
     first = enter(
         writing,
-        Submission(draft.request, client_request_id=draft.client_request_id, workflow_id=id_),
+        Submission(
+            draft.request,
+            client_request_id=draft.client_request_id,
+            workflow_id=id_,
+            placement=draft.placement,
+        ),
     )
     workflow = Workflow(
         id=id_,

@@ -111,6 +111,8 @@ class SubmitTask(Arguments):
         None, description="Strict JSON schema of finalReport.structured"
     )
     worktree: bool | None = Field(None, description="start_chat: in a new git worktree")
+    host: str | None = None
+    host_labels: list[str] | None = Field(None, description="The host must have them all")
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Never limits the task", json_schema_extra=UNLISTED
     )

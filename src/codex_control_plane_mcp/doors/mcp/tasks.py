@@ -43,6 +43,7 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
         project=wanted.project_id,
         thread_id=wanted.thread_id or wanted.chat_id,
         resource_keys=tuple(wanted.resource_keys or ()),
+        host_labels=tuple(wanted.host_labels or ()),
         **given(
             wanted,
             "message",
@@ -62,6 +63,7 @@ async def _submit(desk: Desk, wanted: args.SubmitTask, _by: str) -> Shown:
             "ephemeral",
             "output_schema",
             "worktree",
+            "host",
         ),
         items=tuple(_item(item) for item in wanted.input_items or ()),
     )

@@ -28,6 +28,8 @@ class StartPlanWorkflow(Arguments):
     goal_token_budget: Annotated[int, Field(ge=1)] | None = None
     goal_completion_action: _AtTheEnd | None = None
     goal_completion_objective: str | None = None
+    host: str | None = None
+    host_labels: list[str] | None = None
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(None, json_schema_extra=UNLISTED)
 
 
@@ -47,6 +49,8 @@ class StartReviewWorkflow(Arguments):
     model: str | None = None
     sandbox: _Sandbox | None = None
     approval_policy: _Approval | None = None
+    host: str | None = None
+    host_labels: list[str] | None = None
 
 
 class GetWorkflowStatus(Arguments):

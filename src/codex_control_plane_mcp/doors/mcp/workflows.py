@@ -41,6 +41,7 @@ async def _start_plan(desk: Desk, wanted: args.StartPlanWorkflow, _by: str) -> S
     plan = StartPlan(
         message=wanted.message,
         project=wanted.project_id,
+        host_labels=tuple(wanted.host_labels or ()),
         **given(
             wanted,
             "cwd",
@@ -53,6 +54,7 @@ async def _start_plan(desk: Desk, wanted: args.StartPlanWorkflow, _by: str) -> S
             "goal_token_budget",
             "goal_completion_action",
             "goal_completion_objective",
+            "host",
         ),
     )
     return Shown((await desk.workflows.start_plan(plan),), _RULES)
@@ -62,6 +64,7 @@ async def _start_review(desk: Desk, wanted: args.StartReviewWorkflow, _by: str) 
     review = StartReview(
         target=_target(wanted),
         project=wanted.project_id,
+        host_labels=tuple(wanted.host_labels or ()),
         detached=wanted.delivery == "detached",
         **given(
             wanted,
@@ -71,6 +74,7 @@ async def _start_review(desk: Desk, wanted: args.StartReviewWorkflow, _by: str) 
             "model",
             "sandbox",
             "approval_policy",
+            "host",
         ),
     )
     return Shown((await desk.workflows.start_review(review),), _RULES)
