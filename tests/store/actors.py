@@ -13,8 +13,10 @@ from sqlalchemy import Connection, text
 
 from codex_control_plane_mcp.clock import Moment, later
 from codex_control_plane_mcp.model.ids import (
+    HERE,
     AppServerId,
     Generation,
+    HostId,
     InteractionId,
     OperationId,
     ProjectId,
@@ -68,8 +70,8 @@ class Desk:
     where: Path | str
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def write(self, work: Callable[[Writing], T]) -> T:
-        return self.book.write_now(work)[0]
+    def write(self, work: Callable[[Writing], T], *, pen: bool = True) -> T:
+        return self.book.write_now(work, pen=pen)[0]
 
     def read(self, work: Callable[[Connection], T]) -> T:
         return self.book.read_now(work)
@@ -139,7 +141,7 @@ class Desk:
         )
 
     def record(self, operation: Operation, *facts: Fact) -> Operation:
-        return self.write(lambda writing: operations.record(writing, operation, *facts))
+        return self.write(lambda writing: operations.record(writing, operation, *facts), pen=False)
 
     def get(self, operation_id: OperationId) -> Operation:
         operation = self.read(lambda connection: operations.get(connection, operation_id))
@@ -156,7 +158,8 @@ class Desk:
         return self.write(
             lambda writing: interactions.open_interaction(
                 writing, new_interaction_id(writing.now), operation.id, asked, None
-            )
+            ),
+            pen=False,
         )
 
     def interaction(self, interaction_id: InteractionId) -> Interaction:
@@ -170,11 +173,14 @@ def desk(
     where: Path | str,
     *,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+    host: HostId = HERE,
     outbox: Outbox | None = None,
 ) -> Iterator[Desk]:
     """One more process's view of the book at `where`, as far as the database can tell."""
     clock = HandClock()
-    with opened(where, clock=clock, lock_wait_seconds=lock_wait_seconds, outbox=outbox) as book:
+    with opened(
+        where, clock=clock, lock_wait_seconds=lock_wait_seconds, host=host, outbox=outbox
+    ) as book:
         yield Desk(book, clock, where)
 
 

@@ -29,7 +29,9 @@ from tests.store.actors import desk as desk_at
 def claim(
     desk: Desk, generation: Generation, limits: Limits | None = None
 ) -> tuple[OperationId, ...]:
-    started = desk.write(lambda writing: queue.claim(writing, generation, limits or Limits()))
+    started = desk.write(
+        lambda writing: queue.claim(writing, generation, limits or Limits()), pen=False
+    )
     assert started == [desk.get(operation.id) for operation in started]
     return tuple(operation.id for operation in started)
 
@@ -113,7 +115,7 @@ def test_two_who_claim_at_the_same_moment_decide_one_after_the_other(desk: Desk)
             with pytest.raises(StateBusy, match="another process holds"):
                 claim(beside, me)
 
-        desk.write(work)
+        desk.write(work, pen=False)
         desk.submit()
         assert len(claim(beside, me)) == 1
 
@@ -294,9 +296,9 @@ def test_of_a_long_queue_only_the_heads_are_read(
     made = queue._job
     monkeypatch.setattr(queue, "_job", make)
     assert len(claim(desk, me, limits)) == 2
-    # Three lines for who has waited too long, and again for who starts first; one when a project
-    # is full; none when both are.
-    assert len(read) == 7
+    # Three lines for who has waited too long, who are also those of whom the first starts; one when
+    # a project is full; none when both are.
+    assert len(read) == 4
     last = desk.submit()
     read.clear()
     assert why(desk, last, limits) == Waiting("the project's turn slots are taken", position=59)

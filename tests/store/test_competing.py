@@ -78,7 +78,7 @@ class Contestant:
         held = self.desk.write(lambda writing: operations.adopt(writing, me))
         self.adopted += [operation.id for operation in held]
         while True:
-            taken = self.desk.write(lambda writing: queue.claim(writing, me, LIMITS))
+            taken = self.desk.write(lambda writing: queue.claim(writing, me, LIMITS), pen=False)
             self.claimed += [operation.id for operation in taken]
             held += taken
             assert len(self.desk.read(queue.active_jobs)) <= LIMITS.everywhere
@@ -91,7 +91,8 @@ class Contestant:
     def _move(self, operation: Operation, me: Generation) -> Operation:
         signed = [Entry(Category.NOTICE, f"By worker generation {me}.")]
         return self.desk.write(
-            lambda writing: operations.record(writing, operation, _next(operation), entries=signed)
+            lambda writing: operations.record(writing, operation, _next(operation), entries=signed),
+            pen=False,
         )
 
 
@@ -163,7 +164,7 @@ def test_of_those_who_claim_at_once_only_the_newest_gets_anything(
                 entered[number].set()
                 assert all(one.wait(PATIENCE_SECONDS) for one in entered)
                 try:
-                    taken = mine.write(lambda writing: queue.claim(writing, me, LIMITS))
+                    taken = mine.write(lambda writing: queue.claim(writing, me, LIMITS), pen=False)
                 except Fenced:
                     return me, None
                 return me, [operation.id for operation in taken]
@@ -220,13 +221,17 @@ def test_nobody_wishes_anything_of_an_operation_at_the_moment_of_its_end(
     """Else the wish would stay open behind it."""
     operation = desk.record(desk.submit(), *LIFE[Status.RUNNING])
 
+    def wish(writing: Writing) -> None:
+        operations.held(writing, [operation.id])
+        wishes.wish_cancel(writing, operation.id, "ann")
+
     def end(writing: Writing) -> None:
+        operations.record(writing, operation, COMPLETED)
         assert wishes.open_wishes(writing.connection, operation.id) == []
         with pytest.raises(StateBusy, match="another process holds"):
-            beside.write(lambda writing: wishes.wish_cancel(writing, operation.id, "ann"))
-        operations.record(writing, operation, COMPLETED)
+            beside.write(wish)
 
-    desk.write(end)
+    desk.write(end, pen=False)
     assert desk.get(operation.id).status is Status.COMPLETED
 
 

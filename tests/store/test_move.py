@@ -10,7 +10,13 @@ from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.store import move, operations, queue, wishes
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.move import copy, tables
-from codex_control_plane_mcp.store.schema import edition, host_projects, hosts, metadata
+from codex_control_plane_mcp.store.schema import (
+    claim_epoch,
+    edition,
+    host_projects,
+    hosts,
+    metadata,
+)
 from tests.model.lives import LIFE
 from tests.store.actors import Desk, a_question
 
@@ -64,5 +70,5 @@ def test_what_cannot_be_copied_whole_leaves_nothing(
 
 
 def test_no_table_is_forgotten() -> None:
-    own = {table.name for table in (edition, hosts, host_projects)}
+    own = {table.name for table in (edition, claim_epoch, hosts, host_projects)}
     assert {table.name for table in tables()} | own == set(metadata.tables)

@@ -29,7 +29,7 @@ def submit(desk: Desk, project: str = "house", **wanted: object) -> Operation:
 
 
 def claim(desk: Desk, me: Generation, reach: Reach) -> list[Operation]:
-    return desk.write(lambda writing: queue.claim(writing, me, AMPLE, reach))
+    return desk.write(lambda writing: queue.claim(writing, me, AMPLE, lambda _: reach))
 
 
 def ids(operations: list[Operation]) -> set[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event, text
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import (
+    HERE,
     AppServerId,
     InteractionId,
     OperationId,
@@ -144,7 +145,7 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         "SEARCH q USING INDEX operations_served (agent_id=? AND started_at>?)",
     ),
     "the steering that waits": (
-        lambda c: c.scalars(queue._STEERING).all(),
+        lambda c: queue.look(c, HERE, Limits(), NOON),
         "USING INDEX operations_steering",
     ),
     "those before one": (

@@ -27,7 +27,7 @@ class LimitWatch:
 
     def look(self, book: Book) -> None:
         """At the book as it is: to be called after every commit."""
-        self.see(book.read_now(_active))
+        self.see(book.read_now(active))
 
     def look_back(self, book: Book) -> None:
         """At every moment that the book tells of: whenever something started, at all that had
@@ -60,7 +60,7 @@ class LimitWatch:
                 self.broken.append(f"{kind} {name}: {number} of {limit}")
 
 
-def _active(reading: Reading) -> list[Operation]:
+def active(reading: Reading) -> list[Operation]:
     query = "SELECT id FROM operations WHERE started_at IS NOT NULL AND completed_at IS NULL"
     return operations.many(reading, [row.id for row in reading.exec_driver_sql(query)])
 

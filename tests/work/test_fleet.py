@@ -62,10 +62,10 @@ class FrailBook(Book):
     #: The next commit is carried out, and nobody hears of it.
     loses_an_answer = False
 
-    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
+    def write_now(self, work: Callable[[Writing], T], *, pen: bool = True) -> tuple[T, News]:
         if self.is_cut:
             raise StateBusy("the line is cut")
-        result = super().write_now(work)
+        result = super().write_now(work, pen=pen)
         if self.loses_an_answer:
             self.loses_an_answer = False
             raise StateBusy("the line broke while the server committed")

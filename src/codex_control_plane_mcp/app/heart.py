@@ -30,7 +30,7 @@ def beating(
         while not stop.wait(every_seconds):
             if is_driving():
                 try:
-                    book.write_now(lambda writing: workers.beat(writing, generation))
+                    book.write_now(lambda writing: workers.beat(writing, generation), pen=False)
                 except StateBusy as error:
                     logger.warning("a heartbeat could not be written: %s", error)
 

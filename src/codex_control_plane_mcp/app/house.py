@@ -56,7 +56,7 @@ class House:
     @property
     def is_needed(self) -> bool:
         """Whether there is work, running or waiting for its turn, or a notice to be delivered."""
-        return bool(self.workshop.active or self.workshop.queued or self.courier.waiting)
+        return bool(self.workshop.active or self.workshop.has_queue or self.courier.waiting)
 
 
 @asynccontextmanager

@@ -21,9 +21,9 @@ from codex_control_plane_mcp.errors import (
     InteractionUnavailable,
     InvalidArgument,
 )
-from codex_control_plane_mcp.model.ids import InteractionId
+from codex_control_plane_mcp.model.ids import InteractionId, OperationId
 from codex_control_plane_mcp.model.interaction import Asked, Interaction, InteractionStatus
-from codex_control_plane_mcp.store import interactions, wishes
+from codex_control_plane_mcp.store import interactions, operations, wishes
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.store.interactions import Search
@@ -166,7 +166,7 @@ async def answer_once(book: Book, given: Given) -> views.AnswerReceipt:
     interaction = await book.read(lambda reading: _open(reading, given.interaction_id))
     _check_offer(interaction.asked, given.answer)
     with book.bell.listening(interaction.operation_id, about=Subject.FACT) as listener:
-        await book.write(lambda writing: _wish(writing, given))
+        await book.write(lambda writing: _wish(writing, given, interaction.operation_id))
         delivered = False
         with anyio.move_on_after(DELIVERY_SECONDS):
             while not (delivered := await book.read(lambda reading: _is_through(reading, given))):
@@ -224,7 +224,9 @@ def _open(reading: Reading, interaction_id: InteractionId) -> Interaction:
     return interaction
 
 
-def _wish(writing: Writing, given: Given) -> None:
+def _wish(writing: Writing, given: Given, operation_id: OperationId) -> None:
+    # While its operation is held nobody closes it.
+    operations.held(writing, [operation_id])
     interaction = _open(writing.connection, given.interaction_id)
     made = wishes.wish_answer(
         writing, interaction.operation_id, interaction.id, dict(given.answer), given.by

@@ -39,7 +39,7 @@ async def end(book: Book, target: Target, by: str) -> views.InterruptReceipt:
     """Raises OperationNotFound, TurnNotFound or WorkflowNotFound."""
 
     def wish(writing: Writing) -> Operation:
-        meant = _meant(writing.connection, target)
+        meant = operations.held(writing, [one.id for one in _meant(writing.connection, target)])
         unfinished = [operation for operation in meant if not operation.is_final]
         for operation in unfinished:
             wishes.wish_cancel(writing, operation.id, by)

@@ -108,9 +108,9 @@ class MortalBook(Book):
         """Who writes."""
         return self._life.generation
 
-    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
+    def write_now(self, work: Callable[[Writing], T], *, pen: bool = True) -> tuple[T, News]:
         self._life.doom.point("before a commit", self._life)
-        result = super().write_now(work)
+        result = super().write_now(work, pen=pen)
         self._on_commit(self)
         self._life.doom.point("after a commit", self._life)
         return result

@@ -1,8 +1,13 @@
-"""The book: transactions over the database, one writer at a time, a bell after each commit."""
+"""The book: transactions over the database, and a bell after each commit.
+
+One writes at a time, with the pen, so that what it has read is so until it ends. On PostgreSQL
+those need no pen whose first statement is one that only one of them gets past: what is written of
+an operation begins with the UPDATE of its row as its owner last saw it, and a claim with the epoch.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
@@ -18,11 +23,13 @@ from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.store.bell import Bell, News, Subject
 from codex_control_plane_mcp.store.engine import (
+    HANDS,
     LOCK_WAIT_SECONDS,
     READERS,
     open_postgres,
     open_sqlite,
     translated,
+    without_pen,
 )
 from codex_control_plane_mcp.store.migrate import migrate
 
@@ -78,21 +85,30 @@ class Book:
         #: Tells other processes, within the transaction, what it changes.
         self.herald: Callable[[Connection, News], None] | None = None
         self._writer = writer
+        self._beside = without_pen(writer)
         self._reader = reader
         self._clock = clock or SystemClock()
         self._threads = threads
         self._outbox = outbox
+        is_shared = writer.dialect.name == "postgresql"
         self._pen = anyio.CapacityLimiter(1)
-        # For writers that are threads of their own and do not queue for the pen.
-        self._lock = threading.Lock()
+        self._hands = anyio.CapacityLimiter(HANDS) if is_shared else self._pen
+        # SQLite: for writers that are threads of their own and do not queue for the pen.
+        self._lock: AbstractContextManager[object] = (
+            nullcontext() if is_shared else threading.Lock()
+        )
         self._eyes = anyio.CapacityLimiter(READERS)
 
-    async def write(self, work: Callable[[Writing], T]) -> T:
+    async def write(self, work: Callable[[Writing], T], *, pen: bool = True) -> T:
         """Run `work` in one durable transaction; when this returns it is on the disk.
+
+        Without the `pen` others may write at the same time, where the database can do that.
 
         Raises StateBusy when the database is locked, full, read-only or damaged.
         """
-        result, news = await self._run(self._pen, lambda: self.write_now(work))
+        result, news = await self._run(
+            self._pen if pen else self._hands, lambda: self.write_now(work, pen=pen)
+        )
         if news:
             self.bell.ring(news)
         return result
@@ -102,9 +118,9 @@ class Book:
         return await self._run(self._eyes, lambda: self.read_now(work))
 
     @translated()
-    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
+    def write_now(self, work: Callable[[Writing], T], *, pen: bool = True) -> tuple[T, News]:
         """`write` for a caller without an event loop; the bell is left to the caller."""
-        with self._lock, self._writer.begin() as connection:
+        with self._lock, (self._writer if pen else self._beside).begin() as connection:
             writing = Writing(connection, self._clock.now(), self.host, self._outbox)
             result = work(writing)
             news = frozenset(writing.news)

@@ -26,6 +26,10 @@ READERS = 4
 LOG_TRIES = 10
 #: Names the lock that a writer holds among PostgreSQL's advisory locks.
 _PEN = 0x636F646579
+#: The option of an engine whose transactions do not take the pen.
+_WITHOUT_PEN = "without_pen"
+#: So many transactions of one process may write beside each other without the pen.
+HANDS = 2
 
 
 def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
@@ -59,13 +63,13 @@ def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
 def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tuple[Engine, Engine]:
     """The same for `postgresql://…`; both may hold several connections.
 
-    Here too one writes at a time, of all processes on all machines: what a transaction has read is
-    so until it ends. One that falls asleep in a transaction loses it before the others give up.
+    Here too one writes at a time, of all processes on all machines, unless it says that it needs no
+    pen. One that falls asleep in a transaction loses it before the others give up.
     """
     # Handed to libpq to the letter, so that all that it knows may stand there.
     dial = partial(connect_postgres, url)
     writer = create_engine(
-        "postgresql+psycopg://", creator=dial, pool_size=2, max_overflow=2, pool_pre_ping=True
+        "postgresql+psycopg://", creator=dial, pool_size=2, max_overflow=HANDS, pool_pre_ping=True
     )
     reader = create_engine(
         "postgresql+psycopg://",
@@ -160,9 +164,23 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def without_pen(writer: Engine) -> Engine:
+    """The same engine for those who wait at a row of their own. With SQLite there is no other way
+    to write than one at a time."""
+    return writer.execution_options(**{_WITHOUT_PEN: True})
+
+
 def _take_the_pen(connection: Connection) -> None:
     # Row locks alone would let two transactions each overlook what the other is about to write.
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PEN})")
+    if not connection.get_execution_options().get(_WITHOUT_PEN):
+        stand_alone(connection, _PEN)
+
+
+def stand_alone(connection: Connection, lock: int) -> None:
+    """Wait until nobody else has this lock, and have it until the transaction ends. Who writes to
+    SQLite is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
 
 
 def _begin_deferred(connection: Connection) -> None:

@@ -32,10 +32,13 @@ from codex_control_plane_mcp.model.workflow import ENDED, Phase, Stand, stand
 from codex_control_plane_mcp.store import operations, workflows
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.engine import stand_alone
 from codex_control_plane_mcp.store.schema import notices
 
 ReceiverName: TypeAlias = Literal["webhook", "command", "desktop"]
 
+#: Names the lock of who gives notices their numbers, among PostgreSQL's advisory locks.
+_NUMBERS = 0x636F646E74
 #: Delivered notices stay so long, for who looks whether they were.
 KEEP_SECONDS = 7 * 86_400
 #: A longer text is cut.
@@ -117,7 +120,8 @@ class Notices:
             workflow_id=operation.workflow_id,
             text=text and operations.clean(text)[:MAX_TEXT_CHARS],
         )
-        # Nobody else writes until we are done.
+        # Nobody else takes a number until we are done.
+        stand_alone(writing.connection, _NUMBERS)
         seq = writing.connection.scalar(_LAST_SEQ) or 0
         writing.connection.execute(
             _INSERT,

@@ -7,14 +7,20 @@ whose generation is not the one on record: all three in one UPDATE and one trans
 import json
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
+    Insert,
     Row,
     Select,
+    Text,
+    Update,
     bindparam,
     func,
     insert,
@@ -24,9 +30,11 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     union_all,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp import tracing
@@ -103,6 +111,12 @@ def insert_operation(
     writing: Writing, operation_id: OperationId, submission: Submission
 ) -> Operation:
     """Put a submission into the queue. Who asks twice is the desk's question, not the pen's."""
+    return _insert(writing, operation_id, submission, _INSERTING)
+
+
+def _insert(
+    writing: Writing, operation_id: OperationId, submission: Submission, statements: "_Statements"
+) -> Operation:
     request = submission.request
     operation = Operation(
         id=operation_id,
@@ -120,11 +134,13 @@ def insert_operation(
         host=_home(writing, submission),
         host_labels=submission.placement.labels,
     )
-    _insert(writing, operation, submission)
-    _write_journal(writing, operation_id, 1, [Entry(Category.STATE, "Queued.")])
+    line = Entry(Category.STATE, "Queued.")
+    _with_journal(writing, statements, _row(operation, submission), operation, [line])
     # Before the commit: whoever drives it begins right after that.
     tracing.made(operation_id)
     writing.tell(operation_id, Subject.FACT, Subject.QUEUE)
+    if request.type is OperationType.STEER_TURN:
+        writing.tell(operation_id, Subject.WISH)  # Of a turn that runs.
     return operation
 
 
@@ -148,6 +164,10 @@ def try_insert(
 ) -> Operation | None:
     """`insert_operation`, or None where a submission made at the same moment by another process
     has the `client_request_id` or the prompt already: then it can be seen now."""
+    if writing.connection.dialect.name == "postgresql":
+        with suppress(Fenced):
+            return _insert(writing, operation_id, submission, _INSERTING_UNLESS_THERE)
+        return None
     try:
         with writing.connection.begin_nested():
             return insert_operation(writing, operation_id, submission)
@@ -169,28 +189,25 @@ def insert_past(
         report=past.report and _cleaned_report(past.report),
         trouble=past.trouble and replace(past.trouble, message=clean(past.trouble.message)),
     )
-    _insert(writing, kept, submission)
+    writing.connection.execute(_INSERTING.alone, _row(kept, submission))
     for seq, (at, entry) in enumerate(lines, 1):
         _write_journal(writing, past.id, seq, [_cleaned(entry)], at)
     writing.tell(past.id, Subject.FACT)
 
 
-def _insert(writing: Writing, operation: Operation, submission: Submission) -> None:
+def _row(operation: Operation, submission: Submission) -> dict[str, object]:
     request = operation.request
-    writing.connection.execute(
-        _INSERT,
-        {
-            "type": request.type.value,
-            "request": json.dumps(request_to_json(request), ensure_ascii=True),
-            "payload_hash": payload_hash(submission),
-            "prompt_key": prompt_key(submission),
-            "project_id": request.project_id,
-            "cwd": request.cwd,
-            "sandbox": sandbox_of(request).value,
-            "due_at": due_at(submission.priority, operation.created_at),
-            **_columns(operation),
-        },
-    )
+    return {
+        "type": request.type.value,
+        "request": json.dumps(request_to_json(request), ensure_ascii=True),
+        "payload_hash": payload_hash(submission),
+        "prompt_key": prompt_key(submission),
+        "project_id": request.project_id,
+        "cwd": request.cwd,
+        "sandbox": sandbox_of(request).value,
+        "due_at": due_at(submission.priority, operation.created_at),
+        **_columns(operation),
+    }
 
 
 # --- Moving ------------------------------------------------------------------------------------
@@ -209,6 +226,9 @@ def record(
 
     `operation` is what the caller last saw; its generation is the fence. Journal entries come
     before the facts: they happened earlier. `heard` says that Codex gave a sign of life.
+
+    From here to the end of the transaction the row is the caller's: who writes of nothing else
+    needs no pen, and what it reads afterwards stays so.
 
     Raises Fenced when the row has moved on without the caller, IllegalTransition when the table
     does not allow a fact.
@@ -233,19 +253,14 @@ def record(
         token_usage=token_usage or moved.token_usage,
         goal=goal or moved.goal,
     )
-    changed = writing.connection.execute(
-        _MOVE,
-        {
-            "seen_id": operation.id,
-            "seen_generation": operation.generation,
-            "seen_status": operation.status.value,
-            "seen_last_seq": operation.last_seq,
-            **_columns(moved),
-        },
-    )
-    if changed.rowcount != 1:
-        raise Fenced(operation.id)
-    _write_journal(writing, operation.id, operation.last_seq + 1, lines)
+    row = _columns(moved)
+    seen = {
+        "seen_id": operation.id,
+        "seen_generation": operation.generation,
+        "seen_status": operation.status.value,
+        "seen_last_seq": operation.last_seq,
+    }
+    _with_journal(writing, _MOVING, row, moved, lines, seen)
     writing.tell(operation.id, Subject.FACT)
     if moved.is_final:
         writing.tell(operation.id, Subject.QUEUE)
@@ -266,6 +281,12 @@ def adopt(writing: Writing, generation: Generation) -> list[Operation]:
     return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
 
 
+def held(writing: Writing, ids: Sequence[OperationId]) -> list[Operation]:
+    """Those of `ids` that exist, in the order given, as they are and stay until this transaction
+    ends: whoever drives one of them waits."""
+    return _in_order(writing.connection, _HELD, ids)
+
+
 def must_own(writing: Writing, generation: Generation) -> None:
     """The fence before rows that are nobody's yet: those in the queue.
 
@@ -274,6 +295,35 @@ def must_own(writing: Writing, generation: Generation) -> None:
     owner = workers.latest(writing.connection, writing.host)
     if owner is None or owner.generation != generation:
         raise Replaced(f"generation {generation} does not own what is on this host")
+
+
+def _with_journal(
+    writing: Writing,
+    statements: "_Statements",
+    row: dict[str, object],
+    operation: Operation,
+    lines: Sequence[Entry],
+    seen: dict[str, object] | None = None,
+) -> None:
+    """Write a row and the last lines of its journal. Raises Fenced when there is no such row."""
+    connection, first_seq = writing.connection, operation.last_seq - len(lines) + 1
+    if lines and connection.dialect.name == "postgresql":
+        # One way there and back: whoever waits for the row waits as long as that takes.
+        new = {f"new_{name}": value for name, value in row.items()}
+        written = {
+            "at": writing.now,
+            "seqs": [*range(first_seq, operation.last_seq + 1)],
+            "categories": [line.category.value for line in lines],
+            "texts": [line.text for line in lines],
+            "item_ids": [line.item_id for line in lines],
+        }
+        done = connection.execute(statements.with_journal, {**new, **written, **(seen or {})})
+        if done.rowcount != len(lines):
+            raise Fenced(operation.id)
+        return
+    if connection.execute(statements.alone, {**row, **(seen or {})}).rowcount != 1:
+        raise Fenced(operation.id)
+    _write_journal(writing, operation.id, first_seq, lines)
 
 
 def _write_journal(
@@ -360,9 +410,7 @@ def options_in_thread(connection: Connection, thread_id: ThreadId) -> TurnOption
 
 def many(connection: Connection, ids: Sequence[OperationId]) -> list[Operation]:
     """Those of `ids` that exist, in the order given."""
-    rows = connection.execute(_AMONG, {"ids": ids}) if ids else ()
-    found = {row.id: _operation(row) for row in rows}
-    return [found[id_] for id_ in ids if id_ in found]
+    return _in_order(connection, _AMONG, ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +463,14 @@ def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
     return [(row.project_id, row.cwd, row.updated_at) for row in rows]
 
 
+def _in_order(
+    connection: Connection, query: Select[Any], ids: Sequence[OperationId]
+) -> list[Operation]:
+    rows = connection.execute(query, {"ids": ids}) if ids else ()
+    found = {row.id: _operation(row) for row in rows}
+    return [found[id_] for id_ in ids if id_ in found]
+
+
 def _one(connection: Connection, query: Select[Any], key: str) -> Operation | None:
     row = connection.execute(query, {"key": key}).one_or_none()
     return None if row is None else _operation(row)
@@ -429,20 +485,72 @@ _AMONG_IDS = _COLUMNS.id.in_(bindparam("ids", expanding=True))
 _KEY: ColumnElement[str] = bindparam("key")
 _TAKES_TURN: ColumnElement[bool] = literal_column("type <> 'steer_turn'")
 
-_INSERT = insert(operations)
 _INSERT_ENTRY = insert(journal)
+#: The request never changes.
+_FIXED = {"type", "request", "payload_hash", "prompt_key", "project_id", "cwd", "sandbox", "due_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """A row that is written, by itself and together with lines of its journal."""
+
+    alone: Insert | Update
+    #: PostgreSQL only. It writes no line where it writes no row.
+    with_journal: Insert
+
+
+def _statements(alone: Insert | Update, fixed: Collection[str] = ()) -> _Statements:
+    new = {
+        column.name: bindparam(f"new_{column.name}", type_=column.type)
+        for column in operations.columns
+        if column.name not in fixed
+    }
+    row = alone.values(new).returning(_COLUMNS.id).cte("row")
+    lines = (
+        func.unnest(
+            bindparam("seqs", type_=ARRAY(BigInteger)),
+            bindparam("categories", type_=ARRAY(Text)),
+            bindparam("texts", type_=ARRAY(Text)),
+            bindparam("item_ids", type_=ARRAY(Text)),
+        )
+        .table_valued("seq", "category", "text", "item_id", name="line")
+        .render_derived()
+    )
+    written = select(
+        row.c.id,
+        lines.c.seq,
+        bindparam("at", type_=BigInteger),
+        lines.c.category,
+        lines.c.text,
+        lines.c.item_id,
+    ).select_from(row.join(lines, true()))
+    into = ["operation_id", "seq", "at", "category", "text", "item_id"]
+    together = insert(journal).from_select(into, written)
+    return _Statements(alone, together.execution_options(preserve_rowcount=True))
+
+
+_INSERTING = _statements(insert(operations))
+#: PostgreSQL only: needs no savepoint.
+_INSERTING_UNLESS_THERE = _statements(postgresql.insert(operations).on_conflict_do_nothing())
 #: Only of the row as it was last seen: by the same worker, in the same state.
-_MOVE = update(operations).where(
-    _COLUMNS.id == bindparam("seen_id"),
-    _COLUMNS.generation == bindparam("seen_generation"),
-    _COLUMNS.status == bindparam("seen_status"),
-    _COLUMNS.last_seq == bindparam("seen_last_seq"),
+_MOVING = _statements(
+    update(operations).where(
+        _COLUMNS.id == bindparam("seen_id"),
+        _COLUMNS.generation == bindparam("seen_generation"),
+        _COLUMNS.status == bindparam("seen_status"),
+        _COLUMNS.last_seq == bindparam("seen_last_seq"),
+    ),
+    _FIXED,
 )
-_LEFT_BEHIND = _SELECT.where(
-    _UNFINISHED,
-    _NOT_QUEUED,
-    _COLUMNS.host == bindparam("host"),
-    _COLUMNS.generation < bindparam("generation"),
+_LEFT_BEHIND = (
+    _SELECT.where(
+        _UNFINISHED,
+        _NOT_QUEUED,
+        _COLUMNS.host == bindparam("host"),
+        _COLUMNS.generation < bindparam("generation"),
+    )
+    .order_by(_COLUMNS.id)
+    .with_for_update(key_share=True)
 )
 _OWNED = _SELECT.where(_UNFINISHED, _NOT_QUEUED, _COLUMNS.generation == bindparam("generation"))
 _HOST_OF_THREAD = (
@@ -462,6 +570,8 @@ _HOST_OF_WORKFLOW = (
 
 _BY_ID = _SELECT.where(_COLUMNS.id == _KEY)
 _AMONG = _SELECT.where(_AMONG_IDS)
+#: By id, as everybody who takes several rows: so no two wait for each other.
+_HELD = _AMONG.order_by(_COLUMNS.id).with_for_update(key_share=True)
 _BY_CLIENT_REQUEST = _SELECT.where(_COLUMNS.client_request_id == _KEY)
 _UNFINISHED_WITH_PROMPT = _SELECT.where(_COLUMNS.prompt_key == _KEY, _UNFINISHED)
 _NEWEST_IN_THREAD = (

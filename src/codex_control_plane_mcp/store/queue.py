@@ -5,7 +5,11 @@ of the agents' lines are read: SQL passes those who could not start, before it t
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -20,12 +24,14 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
+    union_all,
 )
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import Generation, HostId, OperationId
-from codex_control_plane_mcp.model.operation import ACTIVE, Claimed, Operation
+from codex_control_plane_mcp.model.ids import NOBODY, Generation, HostId, OperationId
+from codex_control_plane_mcp.model.operation import ACTIVE, Claimed, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import OperationType, Priority, sandbox_of
 from codex_control_plane_mcp.model.schedule import (
@@ -40,45 +46,99 @@ from codex_control_plane_mcp.model.schedule import (
     due_at,
     obstacle,
 )
+from codex_control_plane_mcp.store import epoch
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.operations import many, must_own, record
-from codex_control_plane_mcp.store.schema import operations, wishes
+from codex_control_plane_mcp.store.operations import Fenced, Replaced, many, record
+from codex_control_plane_mcp.store.schema import claim_epoch, operations, wishes, workers
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The queue at one moment, and what may start there: seen by a reader, confirmed by a claim."""
+
+    epoch: int
+    #: Who owned by then what is on the host.
+    owner: Generation
+    #: Whether anything waits.
+    has_any: bool = False
+    #: How many more turns the host may have, before what may start has.
+    room: float = math.inf
+    #: What somebody wants to end.
+    unwanted: Sequence[Operation] = ()
+    #: In the order in which it is its turn.
+    startable: Sequence[Operation] = ()
+    #: What the host can run, and the others with it; None where it runs everything.
+    reach: Reach | None = None
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether something may be left to another host, which may not take it."""
+        return self.room > 0 and self.reach is not None and bool(self.reach.others)
+
+    def checkout(self, operation: Operation) -> str | None:
+        """Where the host has what is to be worked on, if not at the path that was asked for."""
+        request = operation.request
+        if self.reach is None:
+            return None
+        return self.reach.checkout(request.project_id, request.cwd)
+
+
+def look(
+    connection: Connection,
+    host: HostId,
+    limits: Limits,
+    now: Moment,
+    reach: Callable[[Connection], Reach] | None = None,
+) -> Outlook:
+    """How the queue stands, as a host sees it. `reach` is what it can run, if not everything: only
+    asked for where something waits."""
+    rows = connection.execute(_AT_ONCE, {"of": host}).all()
+    (number, owner, has_any, is_unwanted), *_ = (row[:4] for row in rows)
+    seen = Outlook(number, Generation(owner or NOBODY), bool(has_any))
+    if not has_any:
+        return seen
+    jobs = [_job(row[4:]) for row in rows if row.id is not None]
+    active = [job for job in jobs if job.takes_turn]
+    within = None if reach is None else reach(connection)
+    steering = [
+        job for job in jobs if not job.takes_turn and (within is None or job.host == within.host)
+    ]
+    first = [job.id for job in sorted(steering, key=lambda job: (job.due_at, job.id))]
+    start = [*first, *_decide(connection, active, limits, now, within).start]
+    return replace(
+        seen,
+        room=math.inf if within is None else within.room(active),
+        unwanted=queued_unwanted(connection) if is_unwanted else (),
+        startable=[one for one in many(connection, start) if one.status is Status.QUEUED],
+        reach=within,
+    )
 
 
 def claim(
-    writing: Writing, generation: Generation, limits: Limits, reach: Reach | None = None
+    writing: Writing,
+    generation: Generation,
+    limits: Limits,
+    reach: Callable[[Connection], Reach] | None = None,
+    seen: Outlook | None = None,
 ) -> list[Operation]:
     """Take from the queue what may start now, for the worker of `generation`: as it is then, in
-    the order in which it was its turn. `reach` is what its host can run, if not everything.
+    the order in which it was its turn. `reach` is what its host can run, if not everything; `seen`
+    is what a look has shown, which is so as long as nobody else has claimed anything.
 
-    Raises Replaced when another worker of its host owns that by now.
+    Needs no pen. Raises Replaced when another worker of its host owns that by now.
     """
-    must_own(writing, generation)
-    startable_now = startable(writing.connection, limits, writing.now, reach)
-    return [
-        record(writing, operation, _claimed(generation, writing, operation, reach))
-        for operation in many(writing.connection, startable_now)
-    ]
-
-
-def _claimed(
-    generation: Generation, writing: Writing, operation: Operation, reach: Reach | None
-) -> Claimed:
-    request = operation.request
-    checkout = None if reach is None else reach.checkout(request.project_id, request.cwd)
-    return Claimed(generation, writing.host, checkout)
-
-
-def startable(
-    connection: Connection, limits: Limits, now: Moment, reach: Reach | None = None
-) -> list[OperationId]:
-    """What may start now within a reach, in the order in which it is its turn."""
-    active = active_jobs(connection)
-    if reach is None:
-        steering = connection.scalars(_STEERING).all()
-    else:
-        steering = connection.scalars(_STEERING_AT, {"host": reach.host}).all()
-    return [*steering, *_decide(connection, active, limits, now, reach).start]
+    before = epoch.advance(writing)
+    if seen is None or seen.epoch != before:
+        seen = look(writing.connection, writing.host, limits, writing.now, reach)
+    if seen.owner != generation:
+        raise Replaced(f"generation {generation} does not own what is on this host")
+    taken: dict[OperationId, Operation] = {}
+    for operation in sorted(seen.startable, key=lambda one: one.id):  # See `operations.held`.
+        # Fenced: it has ended in the queue since it was seen.
+        with suppress(Fenced):
+            claimed = Claimed(generation, writing.host, seen.checkout(operation))
+            taken[operation.id] = record(writing, operation, claimed)
+    return [taken[one.id] for one in seen.startable if one.id in taken]
 
 
 def waiting(
@@ -149,6 +209,7 @@ def _decide(
     now: Moment,
     reach: Reach | None = None,
 ) -> Decision:
+    @cache
     def heads(passed: Passed) -> list[Job]:
         values: dict[str, object] = {
             "chosen": [*passed.chosen],
@@ -280,16 +341,14 @@ _HEADS = {
     (False, True): _heads(_WITHIN_REACH),
     (True, True): _heads(_BUT_FOR_KEYS, _WITHIN_REACH),
 }
-_STEERING = (
-    select(_ROWS.id)
-    .where(_that("status = 'queued' AND type = 'steer_turn'"))
-    .order_by(_ROWS.due_at, _ROWS.id)
-)
-_STEERING_AT = _STEERING.where(_ROWS.host == bindparam("host"))
-_ACTIVE = _JOBS.add_columns(literal_column("0")).where(
+_IS_ACTIVE = and_(
     _ROWS.completed_at.is_(None),
     _that(f"status IN ({', '.join(repr(status.value) for status in sorted(ACTIVE))})"),
 )
+#: When its line moved is asked of heads only.
+_OUT_OF_LINE = _JOBS.add_columns(literal_column("0").label("moved_at"))
+_ACTIVE = _OUT_OF_LINE.where(_IS_ACTIVE)
+_STEERING = _OUT_OF_LINE.where(_that("status = 'queued' AND type = 'steer_turn'"))
 _COUNT = (
     select(func.count())
     .select_from(operations)
@@ -323,5 +382,18 @@ _UNWANTED = select(_ROWS.id).where(
         )
     ),
 )
+#: In one row at least: the epoch, who owns what is on a host, whether anything waits, and whether
+#: somebody wants some of that to end; and in one each the turns that run, and the steering that
+#: waits.
+_JOBS_AT_ONCE = union_all(_ACTIVE.where(_that("type <> 'steer_turn'")), _STEERING).subquery()
+_AT_ONCE = select(
+    claim_epoch.c.number,
+    select(func.max(workers.c.generation))
+    .where(workers.c.host == bindparam("of"))
+    .scalar_subquery(),
+    select(_ROWS.id).where(_ROWS.completed_at.is_(None), _that("status = 'queued'")).exists(),
+    _UNWANTED.exists(),
+    _JOBS_AT_ONCE,
+).select_from(claim_epoch.outerjoin(_JOBS_AT_ONCE, true()))
 
 _SANDBOXES = {sandbox.value: sandbox for sandbox in Sandbox}

@@ -211,6 +211,13 @@ notices = Table(
     Column("dead_at", BigInteger),
 )
 
+claim_epoch = Table(
+    "claim_epoch",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+
 edition = Table(
     "edition",
     metadata,

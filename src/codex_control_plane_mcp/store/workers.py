@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import HERE, Generation, HostId
+from codex_control_plane_mcp.store import epoch
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import workers
 
@@ -27,6 +28,7 @@ class Worker:
 
 def enter(writing: Writing, worker_id: str, pid: int, version: str) -> Generation:
     """Become the owner: of what is on this host. Whoever was that before is fenced off now."""
+    epoch.advance(writing)
     latest = writing.connection.scalar(select(func.max(workers.c.generation)))
     generation = Generation((latest or 0) + 1)
     writing.connection.execute(

@@ -46,11 +46,9 @@ class Case:
         goal: GoalProgress | None = None,
         also: Also | None = None,
     ) -> None:
-        """Write down what happened; `also` is done in the same transaction, before it."""
+        """Write down what happened; `also` is done in the same transaction, after it."""
 
         def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
-            if also is not None:
-                also(writing)
             moved = operations.record(
                 writing,
                 operation,
@@ -60,6 +58,8 @@ class Case:
                 token_usage=token_usage,
                 goal=goal,
             )
+            if also is not None:
+                also(writing)
             return moved, None
 
         await self.write(write)
@@ -70,19 +70,20 @@ class Case:
         there is no moment in between at which a wish to end it is overlooked."""
 
         def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
-            unwanted = wishes.is_unwanted(writing.connection, operation.id)
-            if unwanted:
-                self.close_everything(writing, Cancelled())
-            ends = [Cancelled()] if unwanted else []
-            return operations.record(writing, operation, *facts, *ends), None
+            if not wishes.is_unwanted(writing.connection, operation.id):
+                return operations.record(writing, operation, *facts), None
+            moved = operations.record(writing, operation, *facts, Cancelled())
+            self.close_everything(writing, Cancelled())
+            return moved, None
 
         await self.write(write)
         _log(facts)
 
     async def write(self, work: Callable[[Writing, Operation], tuple[Operation, T]]) -> T:
-        """Run `work` in one transaction; it returns the operation as it is then, and a result."""
+        """Run `work` in one transaction, which writes of this operation alone; it returns the
+        operation as it is then, and a result."""
         self.operation, result = await self.book.write(
-            lambda writing: work(writing, self.operation)
+            lambda writing: work(writing, self.operation), pen=False
         )
         return result
 
@@ -123,16 +124,17 @@ class Case:
         )
 
     def close_everything(self, writing: Writing, fact: Fact) -> None:
-        """Leave nothing open behind the end that `fact` is."""
+        """Leave nothing open behind the end that `fact` is, and that is written."""
         wished = wishes.open_wishes(writing.connection, self.operation.id)
         sent = {wish.interaction_id: wish for wish in wished if wish.sent_at is not None}
         for interaction in interactions.open_of(writing.connection, self.operation.id):
             answer = sent.get(interaction.id)
             if answer is not None and self._went_by(interaction, fact):
                 close(writing, interaction.id, InteractionStatus.ANSWERED, answer)
+                wished.remove(answer)
             else:
                 close(writing, interaction.id, InteractionStatus.WITHDRAWN, None)
-        for wish in wishes.open_wishes(writing.connection, self.operation.id):
+        for wish in wished:
             granted = wish.kind is WishKind.CANCEL and isinstance(fact, Interrupted | Cancelled)
             wishes.fulfil(writing, wish, Outcome.DONE if granted else Outcome.MOOT)
 

@@ -203,8 +203,9 @@ async def _interrupt(means: Means, run: RepairRun) -> Plan:
 
     async def act() -> str:
         def wish(writing: Writing) -> None:
-            for one in unfinished:
-                wishes.wish_cancel(writing, one.id, run.made_by)
+            for one in operations.held(writing, [one.id for one in unfinished]):
+                if not one.is_final:
+                    wishes.wish_cancel(writing, one.id, run.made_by)
 
         await means.book.write(wish)
         ended = await _ends(means, [one.id for one in unfinished])
@@ -238,8 +239,9 @@ async def _reconcile(means: Means, run: RepairRun) -> Plan:
 
     async def act() -> str:
         def wish(writing: Writing) -> None:
-            for id_ in differing:
-                wishes.wish_look(writing, id_, run.made_by)
+            for one in operations.held(writing, differing):
+                if not one.is_final:
+                    wishes.wish_look(writing, one.id, run.made_by)
 
         await means.book.write(wish)
         return f"{await _ends(means, differing)} of {len(differing)} have their end now"

@@ -113,6 +113,8 @@ class Questions:
         def write(
             writing: Writing, operation: Operation
         ) -> tuple[Operation, tuple[Interaction, float]]:
+            # Before anything else: a notice of it waits for those of others.
+            operations.held(writing, [operation.id])
             interaction = interactions.open_interaction(
                 writing,
                 new_interaction_id(writing.now),

@@ -32,17 +32,18 @@ async def requeue(book: Book, operation_id: OperationId, by: str) -> Operation:
     """
 
     def write(writing: Writing) -> Operation:
-        former = operations.get(writing.connection, operation_id)
-        if former is None:
+        found = operations.held(writing, [operation_id])
+        if not found:
             raise OperationNotFound(f"there is no operation {operation_id}")
+        (former,) = found
         _check(writing, former)
         id_ = new_operation_id(writing.now)
         why = f"{by} gave it up, for its host {former.host} is gone; {id_} takes its place"
         trouble = Trouble(AppServerUnavailable.code, why)
         is_begun = former.status is not Status.STARTING_THREAD
         end = Lost(trouble) if is_begun else Failed(trouble)
-        Case(former, book).close_everything(writing, end)
         operations.record(writing, former, end)
+        Case(former, book).close_everything(writing, end)
         submission = Submission(
             former.request,
             agent_id=former.agent_id,

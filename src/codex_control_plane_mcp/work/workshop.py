@@ -5,7 +5,7 @@ It wakes when the book changes and does nothing else in between.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,9 @@ from codex_control_plane_mcp.model.operation import ACTIVE, Operation
 from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Limits, Reach
 from codex_control_plane_mcp.store import operations, queue
 from codex_control_plane_mcp.store.bell import Subject
-from codex_control_plane_mcp.store.book import Book, Reading
+from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.store.operations import Fenced, Replaced
+from codex_control_plane_mcp.store.queue import Outlook
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.driver import Driver, Tools
 from codex_control_plane_mcp.work.line import Connect, Line
@@ -48,23 +49,6 @@ class Rules:
     may_start: Callable[[], bool] = lambda: True
 
 
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    """The queue at one moment."""
-
-    length: int = 0
-    #: Those that somebody wants to end.
-    unwanted: Sequence[Operation] = ()
-    #: Whether the limits let something start.
-    may_move: bool = False
-    reach: Reach | None = None
-
-    @property
-    def may_be_left(self) -> bool:
-        """Whether something may be left to another host, which may not take it."""
-        return bool(self.length and self.reach is not None and self.reach.others)
-
-
 class Workshop:
     """Drives operations as the worker of one generation."""
 
@@ -85,8 +69,10 @@ class Workshop:
         self._driven: dict[OperationId, anyio.CancelScope] = {}
         #: Set while it works.
         self._tasks: anyio.abc.TaskGroup | None = None
-        #: How many operations waited in the queue when it was last looked at.
-        self.queued = 0
+        #: Whether anything waited in the queue when it was last looked at.
+        self.has_queue = False
+        #: Whether this host could have another turn; what changes that rings the bell here.
+        self.has_room = True
         #: Whether a claim failed of which nobody knows what became: the line to the book broke.
         self._in_doubt = False
 
@@ -121,20 +107,18 @@ class Workshop:
             return False
         try:
             await self._settle_doubt(tasks)
+            self.has_room = True  # What is heard of while we look has to be looked at.
             seen = await self._book.read(self._look)
-            self.queued = seen.length
+            self.has_queue = seen.has_any
             for operation in seen.unwanted:
                 await self._end_in_queue(operation)
-            if not seen.may_move:
+            if not seen.startable:
+                self.has_room = seen.room > 0
                 return not seen.may_be_left
             self._in_doubt = True
-            started = await self._book.write(
-                lambda writing: queue.claim(
-                    writing, self._generation, self._rules.limits, seen.reach
-                )
-            )
+            started = await self._book.write(lambda writing: self._claim(writing, seen), pen=False)
             self._in_doubt = False
-            self.queued -= len(started)
+            self.has_room = seen.room > sum(queue.job_of(one).takes_turn for one in started)
         except StateBusy as error:
             logger.warning("the queue waits: %s", error)
             return False
@@ -161,13 +145,13 @@ class Workshop:
         except Fenced:
             logger.info("operation %s was another host's in the meantime", operation.id)
 
-    def _look(self, reading: Reading) -> _Queue:
-        length = queue.queued_count(reading)
-        if not length:
-            return _Queue()
-        reach = None if self._rules.reach is None else self._rules.reach(reading)
-        startable = queue.startable(reading, self._rules.limits, self._book.now(), reach)
-        return _Queue(length, queue.queued_unwanted(reading), bool(startable), reach)
+    def _look(self, reading: Reading) -> Outlook:
+        rules = self._rules
+        return queue.look(reading, self._book.host, rules.limits, self._book.now(), rules.reach)
+
+    def _claim(self, writing: Writing, seen: Outlook) -> list[Operation]:
+        rules = self._rules
+        return queue.claim(writing, self._generation, rules.limits, rules.reach, seen)
 
     async def _read(self, operation_id: OperationId) -> Operation | None:
         return await self._book.read(lambda connection: operations.get(connection, operation_id))

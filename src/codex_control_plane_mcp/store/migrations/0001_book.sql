@@ -297,3 +297,11 @@ CREATE INDEX notices_dead ON notices (dead_at) WHERE dead_at IS NOT NULL;
 -- How many ended how, and since when: counted without reading a task.
 CREATE INDEX operations_ended ON operations (status, completed_at)
     WHERE completed_at IS NOT NULL;
+
+-- One row: how often it has changed who may claim what, and whose turn it is to change that.
+CREATE TABLE claim_epoch (
+    one    INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    number BIGINT NOT NULL
+);
+
+INSERT INTO claim_epoch (one, number) VALUES (1, 0);
