@@ -84,6 +84,30 @@ async def test_what_one_host_writes_rings_the_bell_of_another(enter: Enter) -> N
         assert await west.read(lambda reading: operations.get(reading, operation.id)) == operation
 
 
+async def test_a_host_that_is_full_hears_of_the_queue_only_what_somebody_wishes(
+    enter: Enter,
+) -> None:
+    async with enter("east") as (east, _), enter("west") as (west, place):
+        place.has_room = lambda: False
+        await _until(lambda: place.is_valid)
+        rung: list[bool] = []
+        steering = Desk(east, HandClock(), "").steering("And the gutter.")
+        with west.bell.listening(about=Subject.QUEUE, on_ring=lambda: rung.append(True)) as change:
+            with west.bell.listening(about=Subject.FACT) as fact:
+                await _submitted(east)
+                with anyio.fail_after(PATIENCE_SECONDS):
+                    await fact.wait()
+            await anyio.sleep(2 * presence.SPREAD_SECONDS)
+            assert rung == []
+            await east.write(
+                lambda writing: operations.insert_operation(
+                    writing, new_operation_id(writing.now), steering
+                )
+            )
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+
+
 async def test_news_that_are_too_long_to_tell_make_everybody_look(enter: Enter) -> None:
     async with enter("east") as (east, _), enter("west") as (west, _):
         with west.bell.listening(about=Subject.WISH) as change:

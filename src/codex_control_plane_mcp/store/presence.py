@@ -6,6 +6,7 @@ the lock is held again.
 """
 
 import logging
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, text
 
 from codex_control_plane_mcp.errors import StateBusy
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import OperationId, RepairId
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.editions import Outdated, check_usable, released
@@ -35,6 +36,11 @@ MAX_PAYLOAD_BYTES = 7_900
 LOOK_SECONDS = 20.0
 #: Between two attempts to come back.
 RETRY_SECONDS = 1.0
+#: Between two times that we listen: of a fleet that writes a lot much is heard at once.
+BREATH_SECONDS = 0.05
+#: Who hears that others' doing may have made room, or work, looks within so long: all at the same
+#: moment would be in each other's way for what only one of them gets.
+SPREAD_SECONDS = 0.25
 #: The server may need a while to see that a former connection of this host has ended.
 ENTER_SECONDS = 30.0
 
@@ -53,12 +59,18 @@ class Presence:
     def __init__(self, url: str, book: Book, number: int) -> None:
         #: Nothing new is started without.
         self.is_valid = False
+        #: Whether this host could start anything more: whoever is full need not hear of the queue,
+        #: for what makes room here is its own doing.
+        self.has_room: Callable[[], bool] = lambda: True
         self._url = url
         self._book = book
         self._number = number
         #: Tells our own news from those of others.
         self._name = secrets.token_hex(6)
         self._said: list[str] = []
+        #: News of the queue that are not rung yet, and when they are.
+        self._kept: set[tuple[Subject, OperationId | RepairId]] = set()
+        self._ring_at = math.inf
 
     def herald(self, connection: Connection, news: News) -> None:
         """Have the other hosts told of this transaction once it is committed. Raises Outdated."""
@@ -108,8 +120,9 @@ class Presence:
         connection.add_notify_handler(lambda note: self._said.append(note.payload))
         look_at = anyio.current_time() + LOOK_SECONDS
         while True:
-            with anyio.move_on_at(look_at):
+            with anyio.move_on_at(min(look_at, self._ring_at)):
                 await anyio.wait_readable(connection.fileno())
+                await anyio.sleep(BREATH_SECONDS)
                 connection.pgconn.consume_input()
                 while (note := connection.pgconn.notifies()) is not None:
                     self._said.append(note.extra.decode())
@@ -122,6 +135,10 @@ class Presence:
             said, self._said = self._said, []
             for one in said:
                 self._hear(one)
+            if anyio.current_time() >= self._ring_at:
+                self._book.bell.ring(frozenset(self._kept))
+                self._kept.clear()
+                self._ring_at = math.inf
 
     def _hear(self, said: str) -> None:
         name, _, told = said.partition(" ")
@@ -130,9 +147,15 @@ class Presence:
         if told == _EVERYTHING:
             self._book.bell.missed()
             return
-        self._book.bell.ring(
-            frozenset((_SUBJECTS[one[0]], OperationId(one[1:])) for one in told.split(","))
-        )
+        news = {(_SUBJECTS[one[0]], OperationId(one[1:])) for one in told.split(",")}
+        # What somebody wishes is not kept waiting: steering is for the one host that has its turn.
+        wished = {id_ for subject, id_ in news if subject is Subject.WISH}
+        may_wait = {one for one in news if one[0] is Subject.QUEUE and one[1] not in wished}
+        self._book.bell.ring(frozenset(news - may_wait))
+        if may_wait and self.has_room():
+            self._kept |= may_wait
+            within = secrets.randbelow(1000) / 1000 * SPREAD_SECONDS
+            self._ring_at = min(self._ring_at, anyio.current_time() + within)
 
     async def _come_back(self) -> "psycopg.Connection":
         """Raises Outdated."""
