@@ -1,31 +1,43 @@
-"""Two hosts of one fleet on real Codex: each with a Codex home, a state folder, a worker and an
+"""Hosts of one fleet on real Codex: each with a Codex home, a state folder, a worker and an
 app-server of its own, and PostgreSQL between them.
 
 `python -m tests.e2e.fleet --kills 100` kills workers, app-servers and connections to PostgreSQL
-while tasks run, and says what became of them.
+while tasks run, and says what became of them. With `--apart` each host has a network of its own,
+and is cut off from PostgreSQL now and then.
 """
 
 import argparse
 import random
+import socket
 import sys
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import psycopg
 
 from codex_control_plane_mcp.codex.errors import CodexError
-from codex_control_plane_mcp.model.operation import Operation
-from codex_control_plane_mcp.store import operations, queue
+from codex_control_plane_mcp.codex.words.things import AgentMessage, Turn
+from codex_control_plane_mcp.model.journal import Category
+from codex_control_plane_mcp.model.operation import Operation, Status
+from codex_control_plane_mcp.store import journal, operations, queue
 from codex_control_plane_mcp.store.book import Book, opened
+from tests.e2e.islands import DATABASE, Dial, Island, island
 from tests.e2e.stage import Client, Stage, stage_of
 from tests.postgres import FAST, postgres
 
 PATIENCE_SECONDS = 240.0
 LIMIT = 4
 CAPACITY = 3
+#: A host is cut off for so long: before anybody can have noticed, and until all have.
+SHORT_CUTS, LONG_CUT = (2.0, 8.0), 60.0
+#: Of so many kills one is a cut; of so many cuts one is long.
+KILLS_A_CUT, CUTS_A_LONG_ONE = 10, 6
 
 
 @dataclass
@@ -35,9 +47,12 @@ class Fleet:
     url: str
     hosts: dict[str, Stage]
     book: Book
+    #: Those that have a network of their own.
+    islands: dict[str, Island] = field(default_factory=dict)
     most_active: int = 0
-    cuts: int = 0
     killed: Counter[str] = field(default_factory=Counter)
+    #: How long each partition lasted.
+    partitions: list[float] = field(default_factory=list)
 
     def cut(self) -> int:
         """End every connection of the workers to PostgreSQL, as its restart would."""
@@ -48,6 +63,12 @@ class Fleet:
                 " AND pid <> pg_backend_pid()"
             ).fetchall()
         return len(ended)
+
+    async def isolate(self, name: str, seconds: float) -> None:
+        """Cut a host off from PostgreSQL; its turns, and its clients, are left to it."""
+        self.partitions.append(seconds)
+        with self.islands[name].cut():
+            await anyio.sleep(seconds)
 
     async def watch(self) -> None:
         """See how many turns are active, again and again."""
@@ -60,10 +81,15 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet_of(
-    url: str, *names: str, capacity: int = CAPACITY, apart: bool = False, **labels: str
+    url: str,
+    *names: str,
+    capacity: int = CAPACITY,
+    apart: bool = False,
+    own_projects: bool = False,
+    **labels: str,
 ) -> AsyncIterator[Fleet]:
-    """These hosts, on the database at `url`, with the same projects at the same place or, `apart`,
-    each with its own; and labels by the host's name."""
+    """These hosts, on the database at `url`, and labels by a host's name. `apart`: each in a network
+    of its own. They have the same projects at the same place, or `own_projects`."""
     plain = url.replace("+psycopg", "")
     async with AsyncExitStack() as stack:
         shared = {
@@ -74,7 +100,10 @@ async def fleet_of(
             "CODEX_MCP_MAX_ACTIVE_TURNS_PER_AGENT": str(LIMIT),
         }
         hosts: dict[str, Stage] = {}
+        islands: dict[str, Island] = {}
         for name in names:
+            if apart:
+                islands[name] = stack.enter_context(island())
             stage = await stack.enter_async_context(
                 stage_of(
                     features=(),
@@ -84,11 +113,41 @@ async def fleet_of(
                 )
             )
             hosts[name] = stage
-            if not apart:
+            if not own_projects:
                 first = hosts[names[0]]
                 stage.environ["CODEX_PROJECTS_ROOT"] = first.environ["CODEX_PROJECTS_ROOT"]
+        for name, island_ in islands.items():
+            _settle(hosts[name], island_, plain)
         book = stack.enter_context(opened(plain))
-        yield Fleet(plain, hosts, book)
+        yield Fleet(plain, hosts, book, islands)
+
+
+def _settle(stage: Stage, island_: Island, url: str) -> None:
+    """Have a host live on an island, from where it reaches its model and PostgreSQL."""
+    model = urlsplit(stage.model.base_url)
+    assert model.hostname is not None
+    assert model.port is not None
+    address = (model.hostname, model.port)
+    island_.relay(address, partial(socket.create_connection, address))
+    database = urlsplit(url)
+    (folder,) = parse_qs(database.query)["host"]
+    island_.relay(DATABASE, _dial_unix(f"{folder}/.s.PGSQL.5432"))
+    host, port = DATABASE
+    stage.environ["CODEX_MCP_DATABASE_URL"] = f"postgresql://postgres@{host}:{port}{database.path}"
+    stage.within = island_.within
+
+
+def _dial_unix(path: str) -> Dial:
+    def dial() -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(path)
+        except OSError:
+            line.close()
+            raise
+        return line
+
+    return dial
 
 
 async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
@@ -98,20 +157,19 @@ async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
     acknowledged: list[str] = []
     names = list(fleet.hosts)
     done = anyio.Event()
+    started = time.monotonic()
 
     async def submit(name: str) -> None:
-        number = 0
+        number = 1
         while not done.is_set():
             with suppress(Exception):
                 async with fleet.hosts[name].client() as client:
                     while not done.is_set():
-                        number += 1
                         key = f"{name}-{number}"
-                        prompt = f"Task {key}.\nstream 20 words\nsay Done {key}."
-                        await _submit_surely(
-                            client, key, prompt, str(fleet.hosts[names[0]].project)
-                        )
+                        prompt = f"Task {key}.\nstream 20 words every 100ms\nsay Done {key}."
+                        await _submit(client, key, prompt, str(fleet.hosts[names[0]].project))
                         acknowledged.append(key)
+                        number += 1
                         await anyio.sleep(0.5)
             await anyio.sleep(0.2)
 
@@ -121,7 +179,8 @@ async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
             tasks.start_soon(submit, name)
         while fleet.killed.total() < kills:
             await anyio.sleep(dice.uniform(0.5, 2.5))
-            stage = fleet.hosts[dice.choice(names)]
+            name = dice.choice(names)
+            stage = fleet.hosts[name]
             what = dice.choice(["worker", "worker", "connections", "app-server"])
             with suppress(AssertionError):
                 if what == "worker":
@@ -131,15 +190,20 @@ async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
                 elif not fleet.cut():
                     continue
                 fleet.killed[what] += 1
+                if fleet.islands and fleet.killed.total() % KILLS_A_CUT == 0:
+                    is_long = len(fleet.partitions) % CUTS_A_LONG_ONE == CUTS_A_LONG_ONE - 1
+                    seconds = LONG_CUT if is_long else dice.uniform(*SHORT_CUTS)
+                    tasks.start_soon(fleet.isolate, name, seconds)
         done.set()
         with anyio.fail_after(PATIENCE_SECONDS):
             await _all_ended(fleet, acknowledged)
         tasks.cancel_scope.cancel()
-    return await _verdict(fleet, acknowledged)
+    verdict = await _verdict(fleet, acknowledged)
+    return verdict | {"seconds": round(time.monotonic() - started)}
 
 
-async def _submit_surely(client: Client, key: str, prompt: str, project: str) -> None:
-    """Submit until it is acknowledged: the same key makes one task, however often it is sent."""
+async def _submit(client: Client, key: str, prompt: str, project: str) -> None:
+    """The same key makes one task, however often it is sent."""
     await client.call(
         "codex_submit_task",
         operation_type="start_chat",
@@ -167,33 +231,49 @@ async def _verdict(fleet: Fleet, keys: list[str]) -> dict[str, object]:
     every = await fleet.book.read(operations.every)
     by_key = {one.client_request_id: one for one in every}
     turns = await _turns(fleet, every)
+    misquoted = [one.id for one in every if not await _is_quoted(fleet, one, turns)]
     return {
         "acknowledged": len(keys),
         "lost": sum(key not in by_key or not by_key[key].is_final for key in keys),
         "threads": len(turns),
-        "doubled": sum(count > 1 for count in turns.values()),
+        "doubled": sum(len(found) > 1 for found in turns.values()),
+        "misquoted": len(misquoted),
         "ends": dict(Counter(str(by_key[key].status) for key in keys if key in by_key)),
         "hosts": dict(Counter(str(one.host) for one in every)),
         "killed": dict(fleet.killed),
+        "partitions": f"{len(fleet.partitions)}, {round(sum(fleet.partitions))} s",
         "most_active": fleet.most_active,
         "limit": LIMIT,
     }
 
 
-async def _turns(fleet: Fleet, every: list[Operation]) -> dict[str, int]:
-    """How many turns each thread has, by Codex's own word. A thread without one is not kept."""
-    turns: dict[str, int] = {}
+async def _turns(fleet: Fleet, every: list[Operation]) -> dict[str, Sequence[Turn]]:
+    """The turns of each thread, by Codex's own word. A thread without one is not kept."""
+    turns: dict[str, Sequence[Turn]] = {}
     for operation in every:
         if operation.thread_id is not None and operation.host is not None:
             with suppress(CodexError):
-                found = await fleet.hosts[operation.host].turns(operation.thread_id)
-                turns[operation.thread_id] = len(found)
+                turns[operation.thread_id] = await fleet.hosts[operation.host].turns(
+                    operation.thread_id
+                )
     return turns
 
 
-async def _main(kills: int, seed: int) -> None:
+async def _is_quoted(fleet: Fleet, operation: Operation, turns: dict[str, Sequence[Turn]]) -> bool:
+    """Whether the journal has what the model said: all of it, once."""
+    found = turns.get(operation.thread_id or "", ())
+    if operation.status is not Status.COMPLETED or not found:
+        return True
+    said = "".join(item.text for item in found[0].items if isinstance(item, AgentMessage))
+    lines = await fleet.book.read(
+        lambda reading: journal.chronicle(reading, operation.id, [Category.ASSISTANT])
+    )
+    return "".join(line.text for line in lines) == said
+
+
+async def _main(kills: int, hosts: int, seed: int, *, apart: bool) -> None:
     with postgres(FAST) as server, server.database() as url:
-        async with fleet_of(url, "east", "west") as fleet:
+        async with fleet_of(url, *("east", "west", "north")[:hosts], apart=apart) as fleet:
             for name, value in (await chaos(fleet, kills, seed)).items():
                 sys.stdout.write(f"{name:14} {value}\n")
 
@@ -201,6 +281,8 @@ async def _main(kills: int, seed: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--hosts", type=int, choices=(2, 3), default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--apart", action="store_true", help="networks of their own (Linux, root)")
     given = parser.parse_args()
-    anyio.run(_main, given.kills, given.seed)
+    anyio.run(partial(_main, given.kills, given.hosts, given.seed, apart=given.apart))

@@ -119,6 +119,8 @@ class Stage:
     root: Path
     model: ScriptedModel = field(init=False)
     environ: dict[str, str] = field(default_factory=dict)
+    #: What a command is begun with: another network, for one.
+    within: tuple[str, ...] = ()
 
     @property
     def project(self) -> Path:
@@ -129,9 +131,10 @@ class Stage:
         return self.root / "state" / "state.sqlite3"
 
     def server(self, *arguments: str) -> StdioServerParameters:
+        command = (*self.within, sys.executable, "-m", "codex_control_plane_mcp.server")
         return StdioServerParameters(
-            command=sys.executable,
-            args=["-m", "codex_control_plane_mcp.server", *arguments],
+            command=command[0],
+            args=[*command[1:], *arguments],
             env=self.environ,
             cwd=self.root,
         )

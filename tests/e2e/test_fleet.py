@@ -61,7 +61,7 @@ async def test_a_repository_is_worked_in_on_the_host_that_is_asked_for_where_tha
 ) -> None:
     """Two checkouts at different paths; one host has a label. Asked is always the other one."""
     with anyio.fail_after(180):
-        async with fleet_of(postgres_url, "east", "west", apart=True, west="gpu") as fleet:
+        async with fleet_of(postgres_url, "east", "west", own_projects=True, west="gpu") as fleet:
             for name, origin in (
                 ("east", "https://git.example/team/till.git"),
                 ("west", "git@git.example:team/till"),
