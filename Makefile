@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly conformance check bench docs dist test-packaging test-clients test-machine format clean
+.PHONY: help demo test test-postgres nightly conformance check bench docs dist test-packaging test-clients test-machine format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -24,6 +24,9 @@ demo: $(READY) ## see one task there and back on real Codex, without an account
 
 test: $(READY) ## run the test suite, with coverage
 	$(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+
+test-postgres: $(READY) ## run the suites of store, work, desk and the sweep over PostgreSQL
+	$(BIN)/python -m pytest -n logical --book postgres tests/store tests/work tests/desk tests/selftest $(ARGS)
 
 nightly: $(READY) ## the long proof: every mutant is caught
 	$(BIN)/python -m pytest -m nightly $(ARGS)

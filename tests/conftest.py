@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.store.actors import desk as desk_at
-
 if os.name == "posix":
-    from tests.postgres import Postgres, postgres
+    from tests.postgres import Postgres, emptied, postgres
+
+#: What a book may be kept in.
+BOOKS = ("sqlite", "postgres")
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
@@ -70,27 +71,43 @@ def where_postgres_runs(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"there is no PostgreSQL on this machine: {error}")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=BOOKS)
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where there is an empty book: a path, or the URL of a PostgreSQL database."""
-    if request.param == "sqlite":
+    """Where there is an empty book, over each of both: a path, or the URL of a PostgreSQL
+    database."""
+    return _empty_book(request, tmp_path)
+
+
+@pytest.fixture
+def book_at(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where there is an empty book: over which, says `--book` (see `pytest_generate_tests`)."""
+    return _empty_book(request, tmp_path)
+
+
+def _empty_book(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    if getattr(request, "param", "sqlite") == "sqlite":
         return tmp_path / "state.sqlite3"
     request.getfixturevalue("where_postgres_runs")
     url: str = request.getfixturevalue("postgres_book")
-    with desk_at(url) as sweeper:
-        for table in (
-            "notices",
-            "journal",
-            "wishes",
-            "interactions",
-            "repeats",
-            "operations",
-            "workflows",
-            "workers",
-            "hook_history",
-            "repairs",
-            "host_projects",
-            "hosts",
-        ):
-            sweeper.sql(f"DELETE FROM {table}")  # noqa: S608
+    emptied(url)
     return url
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--book",
+        choices=BOOKS,
+        help="what the tests of the work, the desk and the selftest keep their book in: one "
+        "of both for all of them; by default SQLite, and where a test is marked "
+        "`over_both`, PostgreSQL too",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "book_at" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--book")
+    if chosen is not None:
+        metafunc.parametrize("book_at", [chosen], indirect=True)
+    elif metafunc.definition.get_closest_marker("over_both"):
+        metafunc.parametrize("book_at", BOOKS, indirect=True)

@@ -23,6 +23,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from codex_control_plane_mcp.store.book import Writing, opened
+from codex_control_plane_mcp.store.schema import metadata
+
 #: `initdb` takes about a second on an idle machine.
 INITDB_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 30.0
@@ -61,6 +64,14 @@ class Postgres:
     def url_of(self, role: str, database: str) -> str:
         """The database for a role, as people write it."""
         return f"postgresql://{role}@:{self.port}/{database}?host={quote(str(self.host))}"
+
+    @contextmanager
+    def emptied(self) -> Iterator[str]:
+        """The one book of this process on the server, without what was written into it."""
+        name = f"book_{os.getpid()}"
+        with suppress(psycopg.errors.DuplicateDatabase):
+            self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield emptied(self.url(name))
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -219,3 +230,16 @@ def _running(
         yield int((data / "postmaster.pid").read_text().splitlines()[0])
     finally:
         shell.communicate(timeout=STOP_TIMEOUT_SECONDS)
+
+
+def emptied(url: str) -> str:
+    """The book at `url`, without what anybody wrote into it. Making a new one takes longer than
+    most tests."""
+    with opened(url) as book:
+        book.write_now(_empty)
+    return url
+
+
+def _empty(writing: Writing) -> None:
+    tables = ", ".join(one.name for one in metadata.sorted_tables if one.name != "edition")
+    writing.connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")

@@ -18,6 +18,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[Reception]:
-    with reception(tmp_path) as opened:
+def at(tmp_path: Path, book_at: Path | str) -> Iterator[Reception]:
+    url = book_at if isinstance(book_at, str) else None
+    with reception(tmp_path, postgres_url=url) as opened:
         yield opened

@@ -26,6 +26,8 @@ from codex_control_plane_mcp.model.request import DedupPolicy, OperationType, St
 from codex_control_plane_mcp.store import operations
 from tests.desk.reception import Reception, reception
 
+pytestmark = pytest.mark.over_both
+
 
 def start(at: Reception, message: str = "mend the till", **more: Any) -> Task:
     given: dict[str, Any] = {"cwd": str(at.project), **more}

@@ -1,16 +1,25 @@
 """The promises hold in every history. This is the proof that runs in CI."""
 
+import os
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from codex_control_plane_mcp.selftest.run import Tally, silence, tell_all
 from codex_control_plane_mcp.selftest.scenario import SCENARIOS
 from codex_control_plane_mcp.selftest.sweep import (
     Case,
+    FreshDatabase,
     at_random,
     every_fault,
     every_point,
     tell,
 )
+
+if os.name == "posix":
+    from tests.postgres import Postgres
 
 
 @pytest.fixture(autouse=True)
@@ -20,23 +29,40 @@ def _processes_without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
-def _tallied(cases: list[Case]) -> Tally:
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> FreshDatabase | None:
+    """Where histories are told with `--book=postgres`."""
+    if request.config.getoption("--book") != "postgres":
+        return None
+    server = request.getfixturevalue("postgres_server")
+    return partial(_emptied, server.host, server.pid)
+
+
+def _emptied(host: Path, pid: int) -> AbstractContextManager[str]:
+    return Postgres(host, pid).emptied()
+
+
+def _tallied(cases: list[Case], database: FreshDatabase | None = None) -> Tally:
     tally = Tally()
-    for told in tell_all(cases):
+    for told in tell_all(cases, database=database):
         tally.add(told)
     return tally
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_is_lost_doubled_or_wrong_wherever_the_worker_dies(scenario: str) -> None:
-    tally = _tallied(list(every_point(scenario)))
+def test_nothing_is_lost_doubled_or_wrong_wherever_the_worker_dies(
+    scenario: str, database: FreshDatabase | None
+) -> None:
+    tally = _tallied(list(every_point(scenario)), database)
     assert tally.breaches == []
     assert tally.deaths > 50
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_is_lost_doubled_or_wrong_whatever_codex_does(scenario: str) -> None:
-    tally = _tallied(list(every_fault(scenario)))
+def test_nothing_is_lost_doubled_or_wrong_whatever_codex_does(
+    scenario: str, database: FreshDatabase | None
+) -> None:
+    tally = _tallied(list(every_fault(scenario)), database)
     assert tally.breaches == []
     assert tally.histories > 40
 

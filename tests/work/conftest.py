@@ -57,9 +57,11 @@ async def open_fake_house(
 
 
 @pytest.fixture
-async def empty_house(tmp_path: Path, codex: FakeCodex, clock: WallClock) -> AsyncIterator[House]:
+async def empty_house(
+    book_at: Path | str, codex: FakeCodex, clock: WallClock
+) -> AsyncIterator[House]:
     """A house where nobody works yet."""
-    async with open_fake_house(tmp_path / "state.sqlite3", codex, clock) as house:
+    async with open_fake_house(book_at, codex, clock) as house:
         yield house
 
 

@@ -12,6 +12,8 @@ from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Fault, View
 from codex_control_plane_mcp.store import operations
 from tests.work.house import House
 
+pytestmark = pytest.mark.over_both
+
 
 @pytest.mark.parametrize(
     "fault",

@@ -7,9 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from codex_control_plane_mcp.selftest.history import Breach
-from codex_control_plane_mcp.selftest.sweep import Case, Told, tell
+from codex_control_plane_mcp.selftest.sweep import Case, FreshDatabase, Told, tell
 
 #: A process of its own costs a second to begin with; fewer cases than this are not worth it.
 WORTH_IT = 24
@@ -56,17 +57,19 @@ class Tally:
         return (promise for _, promise in Counter((c, b.promise) for c, b in self.breaches))
 
 
-def tell_all(cases: Iterable[Case], processes: int | None = None) -> Iterator[Told]:
+def tell_all(
+    cases: Iterable[Case], processes: int | None = None, database: FreshDatabase | None = None
+) -> Iterator[Told]:
     """Tell them all, in order; side by side where that pays."""
     cases = list(cases)
     several = min(processes or os.cpu_count() or 1, len(cases) // WORTH_IT + 1)
     if several == 1:
         with silence():
-            yield from map(tell, cases)
+            yield from (tell(case, database) for case in cases)
         return
     # Spawned, not forked: nothing of this process can leak into a history.
     with multiprocessing.get_context("spawn").Pool(several, _be_silent) as pool:
-        yield from pool.imap(tell, cases, chunksize=4)
+        yield from pool.imap(partial(tell, database=database), cases, chunksize=4)
 
 
 class silence:  # noqa: N801  # read as a verb

@@ -7,11 +7,13 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 from codex_control_plane_mcp.selftest import virtual_time
 from codex_control_plane_mcp.selftest.doom import Doom
@@ -88,18 +90,23 @@ class Told:
     deaths: int = 0
 
 
-def tell(case: Case) -> Told:
-    """Live through one history, and check it."""
+#: Opens an empty database for one history, and says its URL.
+FreshDatabase: TypeAlias = Callable[[], AbstractContextManager[str]]
+
+
+def tell(case: Case, database: FreshDatabase | None = None) -> Told:
+    """Live through one history, and check it. Without a database the book is a file."""
     folder = Path(tempfile.mkdtemp(prefix="ccp-selftest-", dir=_SHM if _SHM.is_dir() else None))
     try:
-        return virtual_time.run(_tell, case, folder)
+        with nullcontext() if database is None else database() as url:
+            return virtual_time.run(_tell, case, folder, url)
     except Exception as error:  # noqa: BLE001  # whatever falls over here is what we look for
         return Told(case, (Breach("I5", f"it fell over: {_deepest(error)!r}"),))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _tell(case: Case, folder: Path) -> Told:
+async def _tell(case: Case, folder: Path, url: str | None) -> Told:
     watch = Watch()
     world = World(
         folder,
@@ -107,6 +114,7 @@ async def _tell(case: Case, folder: Path) -> Told:
         on_commit=lambda book: watch.look(book, book.generation),
         with_it=case.with_it,
         stopped_seconds=case.stopped_seconds,
+        url=url,
     )
     world.codex.repeats = case.repeats
     world.codex.views = case.views
@@ -123,7 +131,7 @@ async def _tell(case: Case, folder: Path) -> Told:
         await world.run(client)
     except* GaveUp as gave_up:
         breaches.append(Breach("I5", str(gave_up.exceptions[0])))
-    with opened(world.state_db, threads=False) as book:
+    with opened(world.book, threads=False) as book:
         breaches += watch.breaches + clients[0].complaints
         breaches += check(book, world.codex, clients[0].acknowledged)
         record = recorded(book, world.codex)

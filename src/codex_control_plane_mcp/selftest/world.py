@@ -69,13 +69,14 @@ class WithIt(Enum):
 
 class _Compiled(dict[Hashable, Any]):
     """Statements once compiled, for all engines of this process: to compile them anew in each life
-    would take a third of the time. A key begins with the engine's own dialect; all are alike."""
+    would take a third of the time. A key begins with the engine's own dialect; all of one name are
+    alike."""
 
     def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(key[1:], default)
+        return super().get((key[0].name, *key[1:]), default)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key[1:], value)
+        super().__setitem__((key[0].name, *key[1:]), value)
 
 
 _COMPILED = _Compiled()
@@ -117,6 +118,8 @@ class World:
     with_it: WithIt = WithIt.NOTHING
     #: A stopped worker sleeps for so long.
     stopped_seconds: float = 0.0
+    #: The database that the book is in; None: a file in the folder.
+    url: str | None = None
     lives: int = 0
     deaths: int = 0
     _present: Present | None = None
@@ -125,6 +128,11 @@ class World:
     @property
     def state_db(self) -> Path:
         return self.folder / "state.sqlite3"
+
+    @property
+    def book(self) -> Path | str:
+        """Where the book is."""
+        return self.url or self.state_db
 
     @property
     def project(self) -> Path:
@@ -229,7 +237,7 @@ class World:
         def mortal(writer: Engine, reader: Engine) -> MortalBook:
             return MortalBook(_quick(writer), _quick(reader), clock, life, self.on_commit)
 
-        with opened(self.state_db, make=mortal) as book:
+        with opened(self.book, make=mortal) as book:
             generation = await book.write(
                 lambda writing: workers.enter(writing, name, 1, "selftest")
             )
@@ -238,7 +246,7 @@ class World:
                 book,
                 connect,
                 generation,
-                Rules(limits_of(settings), settings.worktrees_folder),
+                Rules(limits_of(settings), settings.worktrees_folder, settings.spool_folder),
                 self.codex.is_gone,
             )
             desk = Desk(book, settings, clock, NoRuntime(), threads=False)
