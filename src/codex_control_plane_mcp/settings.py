@@ -143,6 +143,11 @@ class Settings:
         return self.state_db.with_name(f"{self.state_db.name}.app-server")
 
     @property
+    def spool_folder(self) -> Path:
+        """Where is kept what Codex says while the state does not answer."""
+        return self.state_db.with_name(f"{self.state_db.name}.spool")
+
+    @property
     def worktrees_folder(self) -> Path:
         """Where the git worktrees are kept that operations asked for."""
         return self.state_db.with_name(f"{self.state_db.name}.worktrees")

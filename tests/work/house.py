@@ -87,6 +87,7 @@ class House:
     #: How long a test waits for what must come. Virtual seconds are free, real ones are not.
     patience_seconds: float = 3600
     worktrees: Path = Path("/worktrees")
+    spool: Path = Path("/dev/null/spool")
     #: What this host of a fleet can run, and whether it may start anything now.
     reach: Callable[[Reading], Reach] | None = None
     may_start: Callable[[], bool] = lambda: True
@@ -102,7 +103,12 @@ class House:
             )
         )
         rules = Rules(
-            limits or Limits(), self.worktrees, approval_seconds, self.reach, self.may_start
+            limits or Limits(),
+            self.worktrees,
+            self.spool,
+            approval_seconds,
+            self.reach,
+            self.may_start,
         )
         workshop = Workshop(self.book, self.connect, generation, rules, self.is_gone)
         worker = Worker(generation, workshop)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import pytest
@@ -105,6 +106,7 @@ class Host:
 @dataclass
 class Fleet:
     url: str
+    folder: Path
     hosts: list[Host] = field(default_factory=list)
     most_active: int = 0
 
@@ -122,6 +124,7 @@ class Fleet:
                 # Each Codex draws names of its own.
                 codex._ids = defaultdict(lambda: 1000 * len(self.hosts))
                 house = House(book, codex.connect, codex.is_gone, tasks)
+                house.spool = self.folder / name
                 house.reach = lambda _: Reach(HostId(name), PROJECTS, capacity)
                 house.may_start = lambda: not book.is_cut
                 present = Host(house, codex, book)
@@ -148,14 +151,18 @@ class Fleet:
         """How often any model was asked for a task."""
         return sum(len(host.codex.prompts_of(task.id)) for host in self.hosts)
 
+    def kept(self) -> list[Path]:
+        """What hosts keep because the book does not answer."""
+        return list(self.folder.glob("*/*"))
+
 
 async def _ring(book: Book, news: News) -> None:
     book.bell.ring(news)
 
 
 @pytest.fixture
-async def fleet(postgres_url: str) -> Fleet:
-    return Fleet(postgres_url)
+async def fleet(postgres_url: str, tmp_path: Path) -> Fleet:
+    return Fleet(postgres_url, tmp_path)
 
 
 @pytest.fixture
@@ -387,27 +394,82 @@ async def test_a_new_worker_of_one_host_neither_takes_over_nor_fences_off_anothe
     assert [fleet.asked(task) for task in (first, second)] == [1, 1]
 
 
-async def test_while_the_database_is_out_of_reach_turns_go_on_and_nothing_is_lost(
+PARTITION_SECONDS = 60
+
+
+async def test_in_a_partition_turns_go_on_nothing_starts_and_nothing_is_lost(
     fleet: Fleet, east: Host, west: Host
 ) -> None:
-    """A partition of 60 seconds."""
-    await _hired(east)
-    task = await east.house.submit("Work.\nsay One.\nhold door\nsay Two.")
-    await _runs(task)
-    await _hired(west)
+    """East has a turn that ends meanwhile, one that is to be interrupted and one that asks; what is
+    wished of them on the other side comes through afterwards. No side passes a limit."""
+    limits = Limits(everywhere=4, per_project=4, per_agent=4)
+    east.house.reach = lambda _: Reach(HostId("east"), PROJECTS, 3)
+    await _hired(east, limits=limits)
+    ending = await east.house.submit("Work.\nsay One.\nhold door\nrun make\nsay Two.")
+    hanging = await east.house.submit("Hang.\nsay Waiting.\nhang", project="project-2")
+    asking = await east.house.submit(
+        "Ask.\nhold late\nrun! make # it must be\nsay Made.", project="project-3"
+    )
+    for task in (ending, hanging, asking):
+        await _runs(task)
+    cut_at = east.book.now()
     east.cut()
     east.codex.release("door")
-    seen = Task(task.id, west.house)
-    more = await west.house.submit("Next.\nsay Done.", project="project-2")
-    assert (await more.becomes(Status.COMPLETED)).host == "west"
-    await anyio.sleep(60)
-    assert (await seen.now()).status is Status.RUNNING
-    assert all(turn.status != "inProgress" for turn in east.codex.turns)
+    east.codex.release("late")
+    started = east.turns
+
+    await _hired(west, limits=limits)
+    waiting = [await west.house.submit(f"Next {n}.\nhold {n}\nsay Done.") for n in range(3)]
+    await Task(hanging.id, west.house).interrupt()
+    await anyio.sleep(PARTITION_SECONDS)
+    # Three are active in the east as far as anybody knows, so the west may have one.
+    seen = [(await Task(task.id, west.house).now()).status for task in (ending, hanging, *waiting)]
+    assert seen == [Status.RUNNING] * 3 + [Status.QUEUED] * 2
+    assert (east.turns, west.turns) == (started, 1)
+    assert east.book.now() - cut_at >= PARTITION_SECONDS * 1000
+
+    for number in range(3):
+        west.codex.release(str(number))
+        east.codex.release(str(number))
     east.mend()
-    ended = await seen.becomes(Status.COMPLETED)
+    ended = await ending.becomes(Status.COMPLETED)
+    await hanging.becomes(Status.INTERRUPTED)
+    await Task(asking.id, west.house).answer(await asking.asked(), decision="accept")
+    await asking.becomes(Status.COMPLETED)
     assert ended.report is not None
-    assert (ended.report.text, await seen.said()) == ("Two.", "One.Two.")
-    assert fleet.asked(task) == 1
+    assert (ended.report.text, await ending.said()) == ("Two.", "One.Two.")
+    for task in waiting:
+        await task.becomes(Status.COMPLETED)
+    assert fleet.most_active <= 4
+    assert [fleet.asked(task) for task in (ending, hanging, asking, *waiting)] == [1] * 6
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_what_was_said_while_the_book_was_away_is_written_once_with_its_time(
+    fleet: Fleet, east: Host, is_killed: bool
+) -> None:
+    """Also by the next worker, where this one is killed meanwhile."""
+    await _hired(east)
+    task = await east.house.submit("Work.\nsay One.\nhold door\nrun make\nsay Two.")
+    await _runs(task)
+    await anyio.sleep(10)
+    east.cut()
+    cut_at = east.book.now()
+    east.codex.release("door")
+    await anyio.sleep(PARTITION_SECONDS / 2)
+    if is_killed:
+        east.die()
+    await anyio.sleep(PARTITION_SECONDS / 2)
+    east.mend()
+    if is_killed:
+        await _hired(east)
+    await task.becomes(Status.COMPLETED)
+    assert await task.said() == "One.Two."
+    commands = [line for line in await task.journal() if line.category is Category.COMMAND]
+    assert [line.text for line in commands] == ["$ make", "Exit code 0."]
+    assert all(cut_at <= line.at <= cut_at + 10_000 for line in commands)
+    assert await task.lines(Category.GAP) == []
+    assert fleet.kept() == []
 
 
 async def test_what_a_person_requeues_is_done_anew_and_the_former_owner_is_fenced_for_ever(
@@ -429,6 +491,7 @@ async def test_what_a_person_requeues_is_done_anew_and_the_former_owner_is_fence
     assert (await task.question(question)).status is InteractionStatus.WITHDRAWN
     await anyio.sleep(LATER_SECONDS)
     assert await task.now() == former
+    assert fleet.kept() == []
     for again in (task, anew):
         with pytest.raises(InvalidArgument, match="only what a host has in hand"):
             await requeue(west.book, again.id, "anna")
@@ -590,6 +653,7 @@ async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_done_again(
     east.book.bell.look()
     ended = await task.becomes(Status.COMPLETED)
     assert ended.report is not None
-    assert ended.report.text == "Done."
+    assert (ended.report.text, await task.said()) == ("Done.", "Done.")
+    assert await task.lines(Category.COMMAND) == ["$ make", "Exit code 0."]
     assert fleet.asked(task) == 1
     assert heard > commit

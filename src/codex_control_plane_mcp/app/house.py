@@ -162,7 +162,10 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _rules(settings: Settings, territory: Territory, fleet: Presence | None) -> Rules:
     rules = Rules(
-        limits_of(settings), settings.worktrees_folder, settings.approval_response_timeout_seconds
+        limits_of(settings),
+        settings.worktrees_folder,
+        settings.spool_folder,
+        settings.approval_response_timeout_seconds,
     )
     if fleet is None:
         return rules

@@ -34,6 +34,8 @@ class Entry:
     category: Category
     text: str
     item_id: str | None = None
+    #: When it happened, where it is written down later.
+    at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,16 +206,25 @@ class Turn:
 
     # The model asks
 
-    def asks_to_run(self, command: str, reason: str = "it must be") -> Ask:
-        item = {
+    def runs(self, command: str) -> None:
+        """As it may."""
+        item = self._begins(command)
+        self.complete_item(item | {"status": "completed", "exitCode": 0})
+
+    def _begins(self, command: str) -> Json:
+        item: Json = {
             "type": "commandExecution",
             "id": self.codex.new_id("call"),
             "command": command,
             "cwd": self.thread.cwd,
             "status": "inProgress",
         }
-        self._flag("waitingOnApproval")
         self.tell("item/started", item=item)
+        return item
+
+    def asks_to_run(self, command: str, reason: str = "it must be") -> Ask:
+        self._flag("waitingOnApproval")
+        item = self._begins(command)
         ask = self.ask(
             "item/commandExecution/requestApproval",
             itemId=item["id"],
@@ -436,6 +445,8 @@ class Turn:
                     for number in range(1, words + 1):
                         message.adds(f"word{number}" + " " * (number < words))
                     message.ends()
+                case script.Run(command, None):
+                    self.runs(command)
                 case script.Run(command, str(because)):
                     yield self.asks_to_run(command, because)
                 case script.Ask(questions):

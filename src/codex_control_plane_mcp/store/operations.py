@@ -333,6 +333,7 @@ def _write_journal(
     entries: Sequence[Entry],
     at: Moment | None = None,
 ) -> None:
+    now = writing.now if at is None else at
     if entries:
         writing.connection.execute(
             _INSERT_ENTRY,
@@ -340,7 +341,7 @@ def _write_journal(
                 {
                     "operation_id": operation_id,
                     "seq": seq,
-                    "at": writing.now if at is None else at,
+                    "at": now if entry.at is None else entry.at,
                     "category": entry.category.value,
                     "text": entry.text,
                     "item_id": entry.item_id,

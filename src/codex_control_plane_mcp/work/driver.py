@@ -92,6 +92,7 @@ from codex_control_plane_mcp.work.kinds import (
     kind_of,
 )
 from codex_control_plane_mcp.work.line import Line
+from codex_control_plane_mcp.work.spool import Spool
 from codex_control_plane_mcp.work.steering import StillUnanswered, steer
 from codex_control_plane_mcp.work.worktree import made
 
@@ -119,6 +120,8 @@ class Tools:
     is_gone: Callable[[AppServerId], bool]
     #: Where git worktrees are kept.
     worktrees: Path
+    #: Where is kept what Codex says while the book does not answer.
+    spool: Path
     approval_seconds: float | None = None
 
 
@@ -127,6 +130,7 @@ class Driver:
 
     def __init__(self, operation: Operation, tools: Tools) -> None:
         self._case = Case(operation, tools.book)
+        self._spool = Spool(tools.spool, self._case)
         # On its host it works in the checkout of that.
         self._kind = kind_of(replace(operation.request, cwd=operation.cwd))
         self._tools = tools
@@ -147,6 +151,7 @@ class Driver:
     async def run(self) -> None:
         """Drive to the end. Raises Fenced when another worker has taken over."""
         failures = 0
+        await self._spool.drain()
         while not self._operation.is_final:
             before = self._operation.status_seq
             try:
@@ -370,7 +375,9 @@ class Driver:
                 await self._case.end(Failed(Trouble(ThreadNotFoundCode.code, str(error))))
 
     async def _follow(self, silence: str, session: CodexSession, inbox: Inbox) -> None:
-        follower = Follower(self._case, session, inbox, self._tools.approval_seconds, silence)
+        follower = Follower(
+            self._case, session, inbox, self._spool, self._tools.approval_seconds, silence
+        )
         subscribed = self._bound_to is session
         # Whoever comes back here has missed what was said in between.
         self._bound_to = None

@@ -5,8 +5,12 @@ questions and ends at once, the rest about once a second. How it ended is taken 
 record of the turn, never from silence.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 
 import anyio
 
@@ -23,21 +27,12 @@ from codex_control_plane_mcp.codex.words.events import (
     TurnCompleted,
     TurnStarted,
 )
-from codex_control_plane_mcp.codex.words.questions import (
-    CommandApproval,
-    ElicitationRequested,
-    FileChangeApproval,
-    LegacyExecApproval,
-    LegacyPatchApproval,
-    NotOurs,
-    PermissionsApproval,
-    UserInputRequested,
-)
+from codex_control_plane_mcp.codex.words.questions import Answerable, NotOurs
 from codex_control_plane_mcp.codex.words.things import AgentMessage, FileChange, ProposedPlan, Turn
 from codex_control_plane_mcp.codex.words.verbs import ResumeThread
-from codex_control_plane_mcp.errors import AppServerUnavailable
+from codex_control_plane_mcp.errors import AppServerUnavailable, StateBusy
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
-from codex_control_plane_mcp.model.journal import Category
+from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
     Completed,
     Failed,
@@ -50,8 +45,9 @@ from codex_control_plane_mcp.model.operation import (
     TurnContinued,
 )
 from codex_control_plane_mcp.model.request import TaskRequest
-from codex_control_plane_mcp.store import journal
+from codex_control_plane_mcp.store import journal, operations
 from codex_control_plane_mcp.store.bell import Subject
+from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.evidence import (
     SETTLE_SECONDS,
@@ -62,6 +58,7 @@ from codex_control_plane_mcp.work.evidence import (
 from codex_control_plane_mcp.work.goals import Pursuit
 from codex_control_plane_mcp.work.questions import Questions
 from codex_control_plane_mcp.work.scribe import Scribe
+from codex_control_plane_mcp.work.spool import Spool
 from codex_control_plane_mcp.work.structured import judged
 
 #: Streamed text is written down about so often. Shorter costs disk, longer patience.
@@ -70,8 +67,14 @@ FLUSH_SECONDS = 1.0
 HEARD_SECONDS = 10.0
 #: Where Codex goes on by itself it does within a quarter of a second; a loaded machine is slower.
 NEXT_TURN_SECONDS = 30.0
+#: While the book does not answer it is asked again so often, in seconds.
+BOOK_AGAIN_SECONDS = 5
 #: Idle without a word that the turn ended: the word is on its way, or was lost.
 IDLE_SECONDS = 2.0
+
+_SUMMED_UP = "Followed again; what happened meanwhile is summed up."
+
+logger = logging.getLogger(__name__)
 
 
 class Follower:
@@ -82,6 +85,7 @@ class Follower:
         case: Case,
         session: CodexSession,
         inbox: Inbox,
+        spool: Spool,
         approval_seconds: float | None,
         silence: str,
     ) -> None:
@@ -89,6 +93,9 @@ class Follower:
         self._case = case
         self._session = session
         self._inbox = inbox
+        self._spool = spool
+        #: What came with the present word, and is still to be heard.
+        self._unheard: deque[Said] = deque()
         self._silence = silence
         self._questions = Questions(case, session, approval_seconds, self._look_now)
         self._scribe = Scribe()
@@ -113,12 +120,20 @@ class Follower:
         """
         operation = self._case.operation
         with self._case.book.bell.listening(operation.id, about=Subject.WISH, on_ring=self._wake):
-            if subscribed:
-                await self._pursuit.begin()
-            else:
-                await self._catch_up(owner_died)
+            missed_something = not subscribed
             while not self._case.operation.is_final:
-                await self._hear(await self._next())
+                try:
+                    if subscribed:
+                        await self._pursuit.begin()
+                    else:
+                        await self._catch_up(owner_died, missed_something=missed_something)
+                    missed_something = False
+                    while not self._case.operation.is_final:
+                        await self._hear(await self._next())
+                except StateBusy as error:
+                    logger.warning("operation %s waits for the book: %s", operation.id, error)
+                    await self._only_listen()
+                    subscribed = False
 
     def _wake(self) -> None:
         self._questions.look_at_wishes()
@@ -131,6 +146,8 @@ class Follower:
 
     async def _next(self) -> list[Said]:
         """What Codex says next; nothing when there is something else to do."""
+        if self._unheard:
+            return []
         wake_at = min(self._flush_at(), self._look_at, self._next_by, self._questions.wake_at)
         if wake_at == math.inf:
             return await self._inbox.receive_many()
@@ -139,8 +156,9 @@ class Follower:
         return []
 
     async def _hear(self, said: Sequence[Said]) -> None:
-        for one in said:
-            await self._hear_one(one)
+        self._unheard.extend(said)
+        while self._unheard:
+            await self._hear_one(self._unheard.popleft())
             if self._case.operation.is_final:
                 return
         now = anyio.current_time()
@@ -156,6 +174,8 @@ class Follower:
         if not self._is_about_our_turn(said):
             return
         self._was_heard = True
+        if self._take_note(said):
+            return
         match said:
             case ConnectionLost(reason=reason):
                 # Half a word stays unwritten: it is read from Codex's record, whole.
@@ -166,8 +186,6 @@ class Follower:
             case TurnCompleted(turn=turn):
                 if turn.id == self._turn_id and self._else is None:
                     await self._finish(turn)
-            case TokenUsageUpdated():
-                self._usage = _usage(said)
             case ThreadStatusChanged(status=status):
                 idle = status.kind == "idle"
                 self._look_at = anyio.current_time() + IDLE_SECONDS if idle else math.inf
@@ -175,6 +193,17 @@ class Follower:
                 await self._questions.resolved(request_id)
             case NotOurs():
                 pass  # The session refuses it.
+            case _ if isinstance(said, Answerable):
+                await self._flush()
+                await self._questions.asked(said)
+            case _:
+                pass  # Nothing else is to be done about anything.
+
+    def _take_note(self, said: Said) -> bool:
+        """Note what Codex merely tells. False: something is to be done about it."""
+        match said:
+            case TokenUsageUpdated():
+                self._usage = _usage(said)
             case ItemStarted(item=FileChange() as change):
                 self._questions.changing(change)
                 self._scribe.hear(said)
@@ -182,18 +211,19 @@ class Follower:
                 self._plan = Plan(item_id, text)
                 self._scribe.hear(said)
             case (
-                CommandApproval()
-                | FileChangeApproval()
-                | PermissionsApproval()
-                | UserInputRequested()
-                | ElicitationRequested()
-                | LegacyExecApproval()
-                | LegacyPatchApproval()
+                ConnectionLost()
+                | TurnStarted()
+                | TurnCompleted()
+                | ThreadStatusChanged()
+                | ServerRequestResolved()
+                | NotOurs()
             ):
-                await self._flush()
-                await self._questions.asked(said)
+                return False
+            case _ if isinstance(said, Answerable):
+                return False
             case _:
                 self._scribe.hear(said)
+        return True
 
     def _is_about_our_turn(self, said: Said) -> bool:
         if isinstance(said, TurnStarted):
@@ -218,7 +248,8 @@ class Follower:
         entries = self._scribe.take(all_of_it=all_of_it)
         if entries or self._usage is not None or self._was_heard:
             usage, self._usage = self._usage, None
-            await self._case.record(entries=entries, heard=self._was_heard, token_usage=usage)
+            with self._kept_if_busy(entries, usage):
+                await self._case.record(entries=entries, heard=self._was_heard, token_usage=usage)
         self._was_heard = False
         self._written_at = anyio.current_time()
 
@@ -236,7 +267,60 @@ class Follower:
 
     async def _end(self, outcome: Completed | Failed | Interrupted) -> None:
         await self._pursuit.settle(completed=isinstance(outcome, Completed))
-        await self._case.end(outcome, entries=self._scribe.take(all_of_it=True))
+        entries = self._scribe.take(all_of_it=True)
+        with self._kept_if_busy(entries, None):
+            await self._case.end(outcome, entries=entries)
+
+    # --- While the book does not answer ---------------------------------------------------------
+
+    @contextmanager
+    def _kept_if_busy(self, entries: Sequence[Entry], usage: TokenUsage | None) -> Iterator[None]:
+        try:
+            yield
+        except StateBusy:
+            self._spool.keep(entries, usage)
+            raise
+
+    async def _only_listen(self) -> None:
+        """Keep what Codex says until the book answers, and write it down then."""
+        waiting = list(self._unheard)
+        self._unheard.clear()
+        for second in count():
+            for said in [*waiting, *self._inbox.take_all()]:
+                self._overhear(said)
+                if isinstance(said, TurnCompleted) and said.turn.id == self._turn_id:
+                    self._scribe.note(Category.NOTICE, f"Codex ended the turn: {said.turn.status}.")
+            waiting, usage, self._usage = [], self._usage, None
+            self._spool.keep(self._scribe.take(), usage)
+            if second and second % BOOK_AGAIN_SECONDS == 0 and await self._book_answers():
+                return
+            await anyio.sleep(FLUSH_SECONDS)
+
+    async def _book_answers(self) -> bool:
+        """Whether it does, and has what was kept. Raises Fenced when the operation is not ours any
+        more."""
+        known = self._case.operation
+        try:
+            operation = await self._case.book.read(
+                lambda reading: operations.get(reading, known.id)
+            )
+            if operation is None or operation.generation != known.generation:
+                raise Fenced(known.id)
+            self._case.operation = operation
+            await self._spool.drain()
+        except StateBusy:
+            return False
+        return True
+
+    def _overhear(self, said: Said) -> None:
+        """Note what can be noted without the book. The rest is done afterwards; questions are asked
+        again."""
+        if (
+            self._is_about_our_turn(said)
+            and not self._take_note(said)
+            and not isinstance(said, Answerable)
+        ):
+            self._unheard.append(said)
 
     # --- Going on by itself ---------------------------------------------------------------------
 
@@ -293,14 +377,18 @@ class Follower:
         if turn is not None and turn.status != "inProgress" and self._else is None:
             await self._finish(turn)
 
-    async def _catch_up(self, owner_died: bool) -> None:
+    async def _catch_up(self, owner_died: bool, *, missed_something: bool) -> None:
         """Take up a turn that was not followed for a while."""
         operation = self._case.operation
+        self._else, self._next_by, self._look_at = None, math.inf, math.inf
+        self._questions.begin_anew()
         self._scribe = Scribe(
             await self._case.book.read(
                 lambda connection: journal.written_lengths(connection, operation.id)
             )
         )
+        for said in self._inbox.take_all():
+            self._overhear(said)
         if owner_died:
             # Where a goal is left, Codex goes on with it as soon as the thread is loaded.
             await self._pursuit.settle(completed=False)
@@ -313,7 +401,8 @@ class Follower:
         if turn is None:
             await self._lose(f"Codex has no record of turn {operation.turn_id}")
         elif turn.status == "inProgress":
-            self._scribe.note(Category.GAP, "Followed again; what happened meanwhile is summed up.")
+            if missed_something:
+                self._scribe.note(Category.GAP, _SUMMED_UP)
             self._take_in(turn)
             self._questions.taken_up()
             await self._pursuit.begin()

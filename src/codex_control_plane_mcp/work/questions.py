@@ -99,6 +99,11 @@ class Questions:
         """Somebody wishes something."""
         self._wished = True
 
+    def begin_anew(self) -> None:
+        """The turn was not followed for a while: Codex asks again what is open."""
+        self._open.clear()
+        self._wished, self._interrupted = True, None
+
     def changing(self, change: FileChange) -> None:
         """Codex is about to change files, if it may."""
         self._changing = {change.id: change.files}

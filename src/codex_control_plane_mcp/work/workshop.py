@@ -26,6 +26,7 @@ from codex_control_plane_mcp.store.queue import Outlook
 from codex_control_plane_mcp.work.case import Case
 from codex_control_plane_mcp.work.driver import Driver, Tools
 from codex_control_plane_mcp.work.line import Connect, Line
+from codex_control_plane_mcp.work.spool import forget_others
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Rules:
     limits: Limits
     #: Where git worktrees are kept.
     worktrees: Path
+    #: Where is kept what Codex says while the book does not answer.
+    spool: Path
     #: After so long without an answer Codex is told "no"; None waits for ever.
     approval_seconds: float | None = None
     #: What this host can run, where there are others; None: everything.
@@ -64,7 +67,9 @@ class Workshop:
         self._book = book
         self._generation = generation
         self._rules = rules
-        self._tools = Tools(book, self.line, is_gone, rules.worktrees, rules.approval_seconds)
+        self._tools = Tools(
+            book, self.line, is_gone, rules.worktrees, rules.spool, rules.approval_seconds
+        )
         #: Who is at work on an operation is stopped by its scope.
         self._driven: dict[OperationId, anyio.CancelScope] = {}
         #: Set while it works.
@@ -90,9 +95,11 @@ class Workshop:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self.line.run)
-            for operation in await self._book.write(
+            adopted = await self._book.write(
                 lambda writing: operations.adopt(writing, self._generation)
-            ):
+            )
+            forget_others(self._rules.spool, {operation.id for operation in adopted})
+            for operation in adopted:
                 self._take_up(tasks, operation)
             with self._book.bell.listening(about=Subject.QUEUE) as change:
                 while True:
@@ -212,7 +219,7 @@ class Workshop:
             except Fenced:
                 logger.warning("operation %s is not as this worker left it", operation.id)
             except StateBusy as error:
-                # What Codex says meanwhile it says again: its thread is read for it.
+                # Nobody listens now, so its thread is read for what Codex says meanwhile.
                 logger.warning("operation %s waits for the book: %s", operation.id, error)
                 await anyio.sleep(TAKE_UP_AGAIN_SECONDS)
             except Exception:
