@@ -70,6 +70,11 @@ class Fleet:
         with self.islands[name].cut():
             await anyio.sleep(seconds)
 
+    async def whole(self) -> None:
+        """Wait until nobody is cut off."""
+        while any(one.is_cut for one in self.islands.values()):  # noqa: ASYNC110
+            await anyio.sleep(0.2)
+
     async def watch(self) -> None:
         """See how many turns are active, again and again."""
         while True:
@@ -88,8 +93,8 @@ async def fleet_of(
     own_projects: bool = False,
     **labels: str,
 ) -> AsyncIterator[Fleet]:
-    """These hosts, on the database at `url`, and labels by a host's name. `apart`: each in a network
-    of its own. They have the same projects at the same place, or `own_projects`."""
+    """These hosts, on the database at `url`, and their labels by name. `apart`: each in a network of
+    its own. They have the same projects at the same place, or `own_projects`."""
     plain = url.replace("+psycopg", "")
     async with AsyncExitStack() as stack:
         shared = {
@@ -195,6 +200,7 @@ async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
                     seconds = LONG_CUT if is_long else dice.uniform(*SHORT_CUTS)
                     tasks.start_soon(fleet.isolate, name, seconds)
         done.set()
+        await fleet.whole()
         with anyio.fail_after(PATIENCE_SECONDS):
             await _all_ended(fleet, acknowledged)
         tasks.cancel_scope.cancel()
@@ -214,17 +220,26 @@ async def _submit(client: Client, key: str, prompt: str, project: str) -> None:
 
 
 async def _all_ended(fleet: Fleet, keys: list[str]) -> None:
-    # Somebody must be at each host to start its worker again.
-    async with AsyncExitStack() as stack:
+    async with anyio.create_task_group() as tasks:
         for stage in fleet.hosts.values():
-            await stack.enter_async_context(stage.client())
+            tasks.start_soon(_attend, stage)
         while True:
             found = await fleet.book.read(
                 lambda reading: [operations.by_client_request(reading, key) for key in keys]
             )
             if all(one is not None and one[0].is_final for one in found):
-                return
+                break
             await anyio.sleep(0.2)
+        tasks.cancel_scope.cancel()
+
+
+async def _attend(stage: Stage) -> None:
+    """Be at a host: somebody must start its worker again, also one that is cut off for now."""
+    while True:
+        with suppress(Exception):
+            async with stage.client():
+                await anyio.sleep_forever()
+        await anyio.sleep(0.2)
 
 
 async def _verdict(fleet: Fleet, keys: list[str]) -> dict[str, object]:

@@ -61,6 +61,10 @@ class Island:
         self._relays.callback(listener.shutdown, socket.SHUT_RDWR)
         threading.Thread(target=_relay, args=(listener, dial), daemon=True).start()
 
+    @property
+    def is_cut(self) -> bool:
+        return self._cuts > 0
+
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Let nothing pass between here and the database. Several may want that at once."""

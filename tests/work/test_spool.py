@@ -27,8 +27,8 @@ class ForgetfulBook(Book):
 
     loses_an_answer = False
 
-    def write_now(self, work: Callable[[Writing], T]) -> tuple[T, News]:
-        result = super().write_now(work)
+    def write_now(self, work: Callable[[Writing], T], *, pen: bool = True) -> tuple[T, News]:
+        result = super().write_now(work, pen=pen)
         if self.loses_an_answer:
             self.loses_an_answer = False
             raise StateBusy("the line broke while the server committed")
