@@ -5,19 +5,29 @@ asyncio, tests that block, and benchmarks whose own loop is busy. It keeps no co
 play follows from the request alone (see `wire.read_request`). What it does keep is the record of
 requests, and the holds that tests release.
 
-    POST /v1/responses     Codex                    GET  /requests          the record, as JSON
-    GET  /v1/models        Codex, if it asks        POST /release/NAME      open a hold
-    GET  /idle             answers when no request is being played
-    GET  /arrived/NAME     answers when the hold was reached (`?times=2`: twice)
+    POST /v1/responses         Codex                GET  /requests       the record, as JSON
+    POST /v1/chat/completions  other agents         POST /release/NAME   open a hold
+    GET  /v1/models            whoever asks
+    GET  /idle                 answers when no request is being played
+    GET  /arrived/NAME         answers when the hold was reached (`?times=2`: twice)
 """
 
 import asyncio
 import contextlib
 import dataclasses
+import json
 import socket
 import threading
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from concurrent.futures import Future, InvalidStateError
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +43,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from codex_control_plane_mcp.scripted_model.chat_completions import CHAT_COMPLETIONS, MODEL_LISTING
+from codex_control_plane_mcp.scripted_model.recall import recalled
 from codex_control_plane_mcp.scripted_model.script import (
     Ending,
     FailStatus,
@@ -45,13 +57,12 @@ from codex_control_plane_mcp.scripted_model.script import (
     playbook,
 )
 from codex_control_plane_mcp.scripted_model.wire import (
+    RESPONSES,
     Beat,
+    Dialect,
     Event,
     ModelRequest,
-    beats,
     error_body,
-    read_request,
-    sse,
 )
 
 Outcome = Literal["playing", "played", "failed", "client gone"]
@@ -268,15 +279,20 @@ def _settle(future: Future[None]) -> None:
 
 
 class _Performance(Response):
-    """The stream for one request; it stops when it is over, or the client or the server goes."""
+    """The answer to one request; it stops when it is over, or the client or the server goes."""
 
-    def __init__(self, act: Iterable[Step], request: ModelRequest, stage: _Stage) -> None:
+    def __init__(
+        self, act: Iterable[Step], request: ModelRequest, dialect: Dialect, stage: _Stage
+    ) -> None:
+        """Raises ScriptError when the act cannot be said in the dialect."""
         self._act = tuple(act)
+        self._beats = dialect.beats(self._act, request)
         self._request = request
+        self._dialect = dialect
         self._stage = stage
         self._client_gone = False
         self._told = False
-        super().__init__(media_type="text/event-stream")
+        super().__init__(media_type="text/event-stream" if request.streams else "application/json")
         # A stream has no length; leaving the header out makes it chunked.
         del self.headers["content-length"]
 
@@ -314,7 +330,7 @@ class _Performance(Response):
             case _:
                 headers = self.raw_headers
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                for beat in beats(self._act, self._request):
+                for beat in self._beats:
                     await self._beat(send, beat)
                 self._told = True
                 await send({"type": "http.response.body", "body": b""})
@@ -323,9 +339,12 @@ class _Performance(Response):
         if isinstance(beat, Wait | Hold | Hang):
             await self._pass(beat)
         else:
-            await send({"type": "http.response.body", "body": sse(beat), "more_body": True})
+            written = (
+                self._dialect.sse(beat) if self._request.streams else json.dumps(beat).encode()
+            )
+            await send({"type": "http.response.body", "body": written, "more_body": True})
             # Codex hangs up as soon as it has the last event, before the stream itself ends.
-            self._told = beat["type"] in {"response.completed", "response.failed"}
+            self._told = self._dialect.is_last(beat)
             # Sending to an empty buffer does not yield: let the other streams have their turn.
             await asyncio.sleep(0)
 
@@ -365,19 +384,23 @@ async def _answer_at(moment: Moment) -> Response:
 def _app(stage: _Stage) -> Starlette:
     model = ScriptedModel("", stage)
 
-    async def respond(request: Request) -> Response:
-        try:
-            asked = read_request(await request.body())
-        except ValueError as error:
-            return JSONResponse(error_body("invalid_request", str(error)), 400)
-        try:
-            act = stage.book.script_for(asked.user_message).act(asked.position)
-        except ScriptError as error:
-            act = (FailStatus(400, "script_error", str(error)),)
-        return _Performance(act, asked, stage)
+    def answering(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
+        async def respond(request: Request) -> Response:
+            try:
+                asked = dialect.read(await request.body())
+            except ValueError as error:
+                return JSONResponse(error_body("invalid_request", str(error)), 400)
+            try:
+                act = stage.book.script_for(asked.user_message).act(asked.position)
+                return _Performance(recalled(act, asked.tool_outputs), asked, dialect, stage)
+            except ScriptError as error:
+                refusal = FailStatus(400, "script_error", str(error))
+                return _Performance((refusal,), asked, dialect, stage)
+
+        return respond
 
     async def models(_: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [], "models": []})
+        return JSONResponse({**MODEL_LISTING, "models": []})
 
     async def requests(_: Request) -> Response:
         return JSONResponse([request.as_json() for request in model.requests])
@@ -398,7 +421,8 @@ def _app(stage: _Stage) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/responses", respond, methods=["POST"]),
+            Route("/v1/responses", answering(RESPONSES), methods=["POST"]),
+            Route("/v1/chat/completions", answering(CHAT_COMPLETIONS), methods=["POST"]),
             Route("/v1/models", models),
             Route("/requests", requests),
             Route("/release/{name}", release, methods=["POST"]),

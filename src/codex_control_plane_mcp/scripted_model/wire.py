@@ -1,13 +1,15 @@
 """The wire: what Codex's request says, and a script's act as the events of a Responses stream.
 
 Pure: it reads bytes and yields beats. `server` plays them in time. Only the part of the Responses
-API that Codex uses is here; it is no general fake of it.
+API that Codex uses is here; it is no general fake of it. What another API needs to be played, too,
+is a `Dialect`.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -70,10 +72,27 @@ class ModelRequest:
     images: tuple[str, ...] = ()
     #: The schema that the final answer must have.
     output_schema: Mapping[str, object] | None = None
+    #: Codex always does; without it the answer is one JSON object.
+    streams: bool = True
 
     @property
     def position(self) -> int:
         return len(self.tool_outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one API of model providers asks and answers."""
+
+    #: Raises ValueError when the body is no request of this API.
+    read: Callable[[bytes], ModelRequest]
+    #: The answer to one request, `FailStatus` excepted: that one is no stream at all. Raises
+    #: ScriptError when it cannot be said in this API.
+    beats: Callable[[Iterable[Step], ModelRequest], Iterator[Beat]]
+    #: An event as a part of the stream.
+    sse: Callable[[Event], bytes]
+    #: With this event all is said; a client may hang up before the stream itself ends.
+    is_last: Callable[[Event], bool]
 
 
 class _Loose(BaseModel):
@@ -174,7 +193,7 @@ def _texts(content: list[_Part] | None) -> list[str]:
 
 def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
     """The whole response to one request, FailStatus excepted: that one is no stream at all."""
-    steps = tuple(act) or _CLOSING
+    steps = tuple(act) or CLOSING
     response_id = _new_id("resp")
     yield {"type": "response.created", "response": {"id": response_id}}
     for step in steps:
@@ -183,8 +202,8 @@ def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
         yield _completed(response_id, steps, request)
 
 
-#: After its last tool step the script has no more to say, but Codex waits for a final message.
-_CLOSING = (Say("Done."),)
+#: After its last tool step the script has no more to say, but its client waits for a final message.
+CLOSING = (Say("Done."),)
 
 
 def _beats_of(step: Step, response_id: str) -> Iterator[Beat]:
@@ -228,6 +247,13 @@ def error_body(code: str, message: str) -> Event:
 
 def sse(event: Event) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def is_last(event: Event) -> bool:
+    return event["type"] in {"response.completed", "response.failed"}
+
+
+RESPONSES = Dialect(read_request, beats, sse, is_last)
 
 
 def _message(chunks: Iterable[str], every_seconds: float = 0.0) -> Iterator[Beat]:
@@ -319,20 +345,33 @@ def _done(item: Mapping[str, object]) -> Event:
 
 
 def _completed(response_id: str, steps: Iterable[Step], request: ModelRequest) -> Event:
-    # Words, not tokens: what matters is that the same script always costs the same.
-    steps = tuple(steps)
-    read = len(request.user_message.split()) + sum(len(o.split()) for o in request.tool_outputs)
-    thought = sum(len(step.text.split()) for step in steps if isinstance(step, Think))
-    written = thought + sum(map(_words, steps))
+    used = Usage.of(steps, request)
     usage = {
-        "input_tokens": read,
+        "input_tokens": used.read,
         "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": thought},
-        "total_tokens": read + written,
+        "output_tokens": used.written,
+        "output_tokens_details": {"reasoning_tokens": used.thought},
+        "total_tokens": used.read + used.written,
     }
     response = {"id": response_id, "status": "completed", "output": [], "usage": usage}
     return {"type": "response.completed", "response": response}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """In words, not tokens: what matters is that the same script always costs the same."""
+
+    read: int
+    thought: int
+    #: With what was thought.
+    written: int
+
+    @classmethod
+    def of(cls, steps: Iterable[Step], request: ModelRequest) -> Self:
+        steps = tuple(steps)
+        read = len(request.user_message.split()) + sum(len(o.split()) for o in request.tool_outputs)
+        thought = sum(len(step.text.split()) for step in steps if isinstance(step, Think))
+        return cls(read, thought, thought + sum(map(_words, steps)))
 
 
 def _words(step: Step) -> int:
