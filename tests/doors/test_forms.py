@@ -146,6 +146,58 @@ async def test_nobody_is_kept_longer_than_they_wanted_to_wait(at: Reception) -> 
 
 @both_eras
 @pytest.mark.usefixtures("delivering")
+async def test_a_question_that_was_open_before_is_put_before_the_waiting(
+    at: Reception, era: str
+) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+    shown_at: list[float] = []
+
+    async def person(_context: Any, _params: Any) -> ElicitResult:
+        shown_at.append(anyio.current_time())
+        return says(decision="accept")
+
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        began = anyio.current_time()
+        with anyio.fail_after(60):
+            await call(client, "codex_get_operation_status", operation_id=id_, wait_seconds=45)
+    assert shown_at == [began]
+    assert await asked(at) == []
+
+
+async def test_a_form_that_was_put_away_is_not_shown_again_in_the_same_call(
+    at: Reception,
+) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+    person = Person(ElicitResult(action="decline"))
+    async with client_in(LEGACY, at.desk, elicitation_callback=person) as client:
+        began = anyio.current_time()
+        await call(client, "codex_get_operation_status", operation_id=id_, wait_seconds=20)
+        assert anyio.current_time() - began == 20
+    assert len(person.shown) == 1
+
+
+@both_eras
+async def test_a_yes_to_a_form_that_was_not_filled_in_is_no_answer(at: Reception, era: str) -> None:
+    id_ = await running(at)
+    schema = {
+        "type": "object",
+        "properties": {"sure": {"type": "boolean"}},
+        "required": ["sure"],
+    }
+    told = {"serverName": "files", "mode": "form", "message": "Sure?", "requestedSchema": schema}
+    await at.workshop.ask(id_, told, FORM, 1)
+    person = Person(ElicitResult(action="accept", content={}))
+    async with client_in(era, at.desk, elicitation_callback=person) as client:
+        with anyio.fail_after(60):
+            await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
+    assert len(person.shown) == 1
+    assert len(await asked(at)) == 1
+
+
+@both_eras
+@pytest.mark.usefixtures("delivering")
 async def test_questions_and_forms_of_codexs_own_servers_are_asked_as_they_are(
     at: Reception, era: str
 ) -> None:

@@ -7,6 +7,7 @@ result that wants input, and makes the same call again with it; an older one by 
 
 import logging
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import anyio
@@ -53,6 +54,15 @@ def is_modern(context: Context) -> bool:
     return context.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
+class Outcome(Enum):
+    """What came of putting questions to somebody."""
+
+    UNANSWERED = "unanswered"
+    ANSWERED = "answered"
+    #: Somebody was faster, at another door.
+    ELSEWHERE = "elsewhere"
+
+
 class Asking:
     """Questions of one call."""
 
@@ -61,6 +71,12 @@ class Asking:
         self._context = context
         #: An answer that came by a form was a person's; one that came by a tool may be an agent's.
         self._by = f"{by} (form)"[:100]
+        #: What was put to an older client: nobody is asked twice in one call.
+        self._put_before: set[InteractionId] = set()
+
+    @property
+    def shows_forms(self) -> bool:
+        return takes_forms(self._context.session.client_capabilities)
 
     async def take(self, responses: Mapping[str, InputResponse]) -> None:
         """Pass on what a client of 2026-07-28 brings with its call."""
@@ -73,7 +89,7 @@ class Asking:
         self, result: Json, brought: Mapping[str, object]
     ) -> InputRequiredResult | None:
         """What to ask such a client before it gets `result`, but for what it was asked before."""
-        if not takes_forms(self._context.session.client_capabilities):
+        if not self.shows_forms:
             return None
         requests: dict[str, InputRequest] = {
             asked.interaction_id: request
@@ -82,27 +98,33 @@ class Asking:
         }
         return InputRequiredResult(input_requests=requests) if requests else None
 
-    async def ask(self, result: Json, until: float) -> bool:
-        """Put to an older client what `result` tells of. Whether something was answered."""
-        if not takes_forms(self._context.session.client_capabilities):
-            return False
-        answered = False
-        for asked in await self._told_of(result):
+    async def ask(self, result: Json, until: float) -> Outcome:
+        """Put to an older client what `result` tells of."""
+        outcome = Outcome.UNANSWERED
+        for asked in await self._told_of(result) if self.shows_forms else ():
+            if (id_ := InteractionId(asked.interaction_id)) in self._put_before:
+                continue
+            self._put_before.add(id_)
             request = form(asked)
             if request is not None and isinstance(request.params, ElicitRequestFormParams):
                 reply = await self._put(asked, request.params, until)
-                answered |= reply is not None and await self._pass_on(asked, reply)
-        return answered
+                if reply is Outcome.ELSEWHERE and outcome is Outcome.UNANSWERED:
+                    outcome = reply
+                if isinstance(reply, ElicitResult) and await self._pass_on(asked, reply):
+                    outcome = Outcome.ANSWERED
+        return outcome
 
     async def _put(
         self, asked: InteractionView, shown: ElicitRequestFormParams, until: float
-    ) -> ElicitResult | None:
-        """The reply; None where time is up, or somebody else answered first."""
-        reply: ElicitResult | None = None
+    ) -> ElicitResult | Outcome:
+        """The reply, or what became of the question without one."""
+        reply: ElicitResult | Outcome = Outcome.UNANSWERED
         async with anyio.create_task_group() as group:
 
             async def withdraw() -> None:
+                nonlocal reply
                 await self._closed(asked)
+                reply = Outcome.ELSEWHERE
                 group.cancel_scope.cancel()
 
             group.start_soon(withdraw)

@@ -8,6 +8,7 @@ a form that was declined or put away is none, for some clients do that by themse
 from collections.abc import Mapping
 from typing import Any, cast
 
+from jsonschema import Draft202012Validator
 from mcp.types import ClientCapabilities, ElicitRequest, ElicitRequestFormParams, ElicitResult
 
 from codex_control_plane_mcp.codex.words.answers import decision_name
@@ -54,7 +55,9 @@ def answer(asked: InteractionView, reply: ElicitResult) -> Mapping[str, object] 
             given = {one.id: str(content[one.id]) for one in asked.questions if one.id in content}
             return {"answers": given} if given else None
         case Kind.ELICITATION:
-            return {"action": "accept", "content": content}
+            # Some clients say yes to any form, and fill nothing in.
+            fits = Draft202012Validator(_schema(asked) or {}).is_valid(content)
+            return {"action": "accept", "content": content} if fits else None
 
 
 def _schema(asked: InteractionView) -> Json | None:

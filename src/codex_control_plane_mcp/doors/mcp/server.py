@@ -24,7 +24,7 @@ from mcp.types import Tool as ListedTool
 
 from codex_control_plane_mcp import __version__, tracing
 from codex_control_plane_mcp.desk.desk import Desk
-from codex_control_plane_mcp.doors.mcp.asking import Asking, is_modern, patience
+from codex_control_plane_mcp.doors.mcp.asking import Asking, Outcome, is_modern, patience
 from codex_control_plane_mcp.doors.mcp.calling import as_tool_result, call, caller, failed
 from codex_control_plane_mcp.doors.mcp.dropin import answered
 from codex_control_plane_mcp.doors.mcp.fit import Json
@@ -135,12 +135,27 @@ class ToolCalls:
         asking = Asking(self._desk, context, by)
         until = anyio.current_time() + patience(params)
         await asking.take(brought)
+        if asking.shows_forms and patience(params) > 0 and "wait_seconds" in arguments:
+            # A question that is open already is no change: it is put before the waiting begins.
+            look = {**arguments, "wait_seconds": 0}
+            before = await call(self._desk, params.name, look, by)
+            if is_modern(context):
+                if (wanted := await asking.wanted(before, brought)) is not None:
+                    return wanted
+            else:
+                match await asking.ask(before, until):
+                    case Outcome.ANSWERED:
+                        return await self._again(params.name, arguments, by, before, until)
+                    case Outcome.ELSEWHERE:
+                        return await call(self._desk, params.name, look, by)
+                    case Outcome.UNANSWERED:
+                        arguments = {**arguments, "wait_seconds": _rest(until)}
         result = await call(self._desk, params.name, arguments, by)
         if patience(params) <= 0:
             return result
         if is_modern(context):
             return await asking.wanted(result, brought) or result
-        if await asking.ask(result, until):
+        if await asking.ask(result, until) is Outcome.ANSWERED:
             return await self._again(params.name, arguments, by, result, until)
         return result
 
@@ -149,8 +164,11 @@ class ToolCalls:
     ) -> Json:
         """The same call once its question was answered, in what is left of its time."""
         if "wait_seconds" in arguments:
-            rest = max(0.0, until - anyio.current_time())
-            return await call(self._desk, tool, {**arguments, "wait_seconds": rest}, by)
+            return await call(self._desk, tool, {**arguments, "wait_seconds": _rest(until)}, by)
         with anyio.CancelScope(deadline=until):
             return await call(self._desk, tool, arguments, by)
         return answered(asked)
+
+
+def _rest(until: float) -> float:
+    return max(0.0, until - anyio.current_time())
