@@ -43,8 +43,9 @@ MAX_SOCKET_PATH_BYTES = 100
 MAX_GREETING_BYTES = 64 * 1024
 #: A worker greets as soon as its event loop turns; longer means that it is stopped or stuck.
 GREETING_SECONDS = 10.0
-#: A cold start imports the SDK and opens the book (about a second), and may migrate a large one.
-START_SECONDS = 30.0
+#: A cold start imports the SDK and opens the book (about a second, more than half a minute on a
+#: machine that is overloaded), and may migrate a large one. Clients give a server a minute.
+START_SECONDS = 55.0
 #: Between the end of a failed start's output and the end of its process.
 EXIT_SECONDS = 2.0
 

@@ -21,8 +21,9 @@ from codex_control_plane_mcp.doors.cli import config_file
 
 #: The name that clients show for the server.
 SERVER_NAME = "codex-control-plane"
-#: OpenClaw starts the server and asks for its tools before it says yes.
-ADDING_SECONDS = 120.0
+#: OpenClaw takes a minute to start on a busy machine; then it starts the server and asks for its
+#: tools before it says yes.
+ADDING_SECONDS = 300.0
 
 
 class Name(StrEnum):
@@ -159,7 +160,9 @@ def _run(line: Sequence[str]) -> subprocess.CompletedProcess[str]:
             timeout=ADDING_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise NotAdded(f"`{' '.join(line[:3])}` did not end in {ADDING_SECONDS:.0f} s") from error
+    except OSError as error:
         raise NotAdded(str(error)) from error
 
 
