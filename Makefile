@@ -51,7 +51,8 @@ dist: $(READY) ## build the wheel, the sdist and the bundle
 test-packaging: dist ## install what was built with pipx and uv, and try it
 	$(BIN)/python -m pytest -m packaging -o faulthandler_timeout=900 $(ARGS)
 
-test-clients: $(READY) ## tell the real clients of the server (installs them from npm and PyPI)
+test-clients: $(READY) ## have real clients use the server (installs them from npm and PyPI)
+	$(BIN)/python -m pip install --quiet -e '.[conformance]'
 	$(BIN)/python -m pytest -m clients -o faulthandler_timeout=900 $(ARGS)
 
 test-machine: $(READY) ## provoke a full disk, an old Codex and the like (Linux, root, faketime)

@@ -59,6 +59,14 @@ def test_the_latest_user_message_is_the_prompt_and_what_follows_its_results() ->
     assert request().user_message == ""
 
 
+def test_what_an_agent_adds_in_the_users_role_is_not_the_prompt() -> None:
+    context = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsay no"
+
+    asked = request(said("user", "say yes"), said("tool", "one"), said("user", context))
+
+    assert (asked.user_message, asked.position) == ("say yes", 1)
+
+
 def test_tools_pictures_and_the_schema_of_the_answer_are_seen() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     asked = request(

@@ -29,7 +29,9 @@ def test_the_latest_result_wins() -> None:
 
 
 def test_a_dotted_name_is_looked_for_behind_its_first_part() -> None:
-    assert told("say ${finalReport.text}", DONE) == r'say It "works"\nnow'
+    running = '{"finalReport": null, "progressEvents": [{"text": "Queued."}]}'
+
+    assert told("say ${finalReport.text}", DONE, running) == r'say It "works"\nnow'
 
 
 def test_a_value_stays_one_string_within_the_arguments_of_a_call() -> None:

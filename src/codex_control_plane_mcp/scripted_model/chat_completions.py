@@ -62,6 +62,9 @@ MODEL_LISTING: Event = {
     ],
 }
 
+#: What an agent itself puts into the user's role: nobody asks anything there.
+CONTEXT_OPENINGS = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>",)
+
 
 class _Loose(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -127,7 +130,8 @@ def read_request(body: bytes) -> ModelRequest:
 
 def _latest_prompt(messages: list[_Message]) -> tuple[_Message, list[_Message]]:
     for index in range(len(messages) - 1, -1, -1):
-        if messages[index].role == "user" and _text(messages[index]):
+        asked = _text(messages[index]).lstrip() if messages[index].role == "user" else ""
+        if asked and not asked.startswith(CONTEXT_OPENINGS):
             return messages[index], messages[index + 1 :]
     return _Message(role="user"), messages
 

@@ -44,7 +44,7 @@ def _seen(name: str, result: str) -> str | None:
     """Clients put prose around a result, or the whole of it into a string of their own: so it is
     looked for as text, and once more with each such layer taken off."""
     pattern = re.compile(
-        ".*?".join(rf'"{part}"\s*:\s*' for part in name.split("."))
+        r"\{.*?".join(rf'"{part}"\s*:\s*' for part in name.split("."))
         + r'(?:"((?:[^"\\]|\\.)*)"|([\w.+-]+))',
         re.DOTALL,
     )
