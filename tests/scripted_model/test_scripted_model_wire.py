@@ -102,6 +102,31 @@ def test_tools_and_ids_are_read_where_they_are_given() -> None:
     assert request(client_metadata=None).thread_id is None
 
 
+def test_a_tool_of_an_mcp_server_is_called_in_its_namespace() -> None:
+    namespace = {
+        "type": "namespace",
+        "name": "mcp__x",
+        "tools": [{"type": "function", "name": "y"}],
+    }
+    asked = request(user("x"), tools=[namespace])
+
+    assert asked.tools == ("mcp__x", "mcp__x.y")
+    assert asked.tool_bytes == {"mcp__x": len(json.dumps(namespace, separators=(",", ":")))}
+    (call,) = [
+        beat["item"]
+        for beat in beats(parse("call y {}").act(0), asked)
+        if isinstance(beat, dict) and "item" in beat
+    ]
+    assert isinstance(call, dict)
+    assert (call["namespace"], call["name"]) == ("mcp__x", "y")
+
+
+def test_results_of_earlier_prompts_are_kept_apart() -> None:
+    asked = request(user("old"), output("of old"), user("new"), output("one"))
+
+    assert (asked.earlier_outputs, asked.tool_outputs) == (("of old",), ("one",))
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"input": 1}', b"\xff"])
 def test_a_body_that_is_no_request_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match="validation error"):

@@ -6,6 +6,7 @@ play follows from the request alone (see `wire.read_request`). What it does keep
 requests, and the holds that tests release.
 
     POST /v1/responses         Codex                GET  /requests       the record, as JSON
+    POST /v1/messages          Claude Code
     POST /v1/chat/completions  other agents         POST /release/NAME   open a hold
     GET  /v1/models            whoever asks
     GET  /idle                 answers when no request is being played
@@ -44,6 +45,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from codex_control_plane_mcp.scripted_model.chat_completions import CHAT_COMPLETIONS, MODEL_LISTING
+from codex_control_plane_mcp.scripted_model.messages import MESSAGES
 from codex_control_plane_mcp.scripted_model.recall import recalled
 from codex_control_plane_mcp.scripted_model.script import (
     Ending,
@@ -85,6 +87,8 @@ class RecordedRequest:
     #: Those results, for example the output of a `run` or the answers to an `ask`.
     tool_outputs: tuple[str, ...]
     tools: tuple[str, ...]
+    #: What each of them takes of the request: bytes of JSON.
+    tool_bytes: Mapping[str, int]
     thread_id: str | None
     turn_id: str | None
     #: The pictures of the prompt: their kinds (`image/png`) where they came along, else addresses.
@@ -221,6 +225,7 @@ class _Stage:
                     step=request.position,
                     tool_outputs=request.tool_outputs,
                     tools=request.tools,
+                    tool_bytes=request.tool_bytes,
                     thread_id=request.thread_id,
                     turn_id=request.turn_id,
                     images=request.images,
@@ -392,7 +397,12 @@ def _app(stage: _Stage) -> Starlette:
                 return JSONResponse(error_body("invalid_request", str(error)), 400)
             try:
                 act = stage.book.script_for(asked.user_message).act(asked.position)
-                return _Performance(recalled(act, asked.tool_outputs), asked, dialect, stage)
+                return _Performance(
+                    recalled(act, (*asked.earlier_outputs, *asked.tool_outputs)),
+                    asked,
+                    dialect,
+                    stage,
+                )
             except ScriptError as error:
                 refusal = FailStatus(400, "script_error", str(error))
                 return _Performance((refusal,), asked, dialect, stage)
@@ -423,6 +433,7 @@ def _app(stage: _Stage) -> Starlette:
         routes=[
             Route("/v1/responses", answering(RESPONSES), methods=["POST"]),
             Route("/v1/chat/completions", answering(CHAT_COMPLETIONS), methods=["POST"]),
+            Route("/v1/messages", answering(MESSAGES), methods=["POST"]),
             Route("/v1/models", models),
             Route("/requests", requests),
             Route("/release/{name}", release, methods=["POST"]),

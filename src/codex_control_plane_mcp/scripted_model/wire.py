@@ -8,7 +8,7 @@ is a `Dialect`.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from uuid import uuid4
 
@@ -60,14 +60,19 @@ YIELD_MILLISECONDS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One request of Codex, as far as the script cares."""
+    """One request of a client, as far as the script cares."""
 
     user_message: str
     #: What came back for the tool steps of this prompt; their number is the position in the script.
     tool_outputs: tuple[str, ...]
+    #: Tools in a namespace, where Codex has those of an MCP server, as `namespace.name`.
     tools: tuple[str, ...]
     thread_id: str | None
     turn_id: str | None
+    #: What tools answered to earlier prompts of the conversation, oldest first.
+    earlier_outputs: tuple[str, ...] = ()
+    #: What each tool, or namespace of tools, takes of the request: bytes of JSON.
+    tool_bytes: Mapping[str, int] = field(default_factory=dict)
     #: The pictures of the prompt: their kinds (`image/png`) where they came along, else addresses.
     images: tuple[str, ...] = ()
     #: The schema that the final answer must have.
@@ -78,6 +83,12 @@ class ModelRequest:
     @property
     def position(self) -> int:
         return len(self.tool_outputs)
+
+    def offered(self, tool: str) -> str:
+        """The client's name for a tool: before an MCP tool's own it puts that of the server."""
+        if tool in self.tools:
+            return tool
+        return next((one for one in self.tools if one.endswith((f".{tool}", f"__{tool}"))), tool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,15 @@ class _Item(_Loose):
 class _Tool(_Loose):
     type: str
     name: str | None = None
+    #: Those of a namespace.
+    tools: list["_Tool"] = []
+
+    @property
+    def names(self) -> Iterator[str]:
+        own = self.name or self.type
+        yield own
+        for tool in self.tools:
+            yield from (f"{own}.{name}" for name in tool.names)
 
 
 class _Metadata(_Loose):
@@ -132,24 +152,31 @@ class _TextSettings(_Loose):
 
 class _Body(_Loose):
     input: list[_Item]
-    tools: list[_Tool] = []
+    tools: list[dict[str, object]] = []
     text: _TextSettings | None = None
     client_metadata: _Metadata | None = None
 
 
 _BODY = TypeAdapter(_Body)
+_TOOLS = TypeAdapter(list[_Tool])
 
 
 def read_request(body: bytes) -> ModelRequest:
     """Raises ValueError when the body is no Responses request."""
     parsed = _BODY.validate_json(body)
-    prompt, following = _latest_prompt(parsed.input)
+    tools = _TOOLS.validate_python(parsed.tools)
+    earlier, prompt, following = _latest_prompt(parsed.input)
     metadata = parsed.client_metadata or _Metadata()
     form = parsed.text.format if parsed.text else None
     return ModelRequest(
         user_message=_asked(prompt),
-        tool_outputs=tuple(_text(i.output) for i in following if i.type in _OUTPUT_ITEMS),
-        tools=tuple(tool.name or tool.type for tool in parsed.tools),
+        tool_outputs=_outputs(following),
+        earlier_outputs=_outputs(earlier),
+        tools=tuple(name for tool in tools for name in tool.names),
+        tool_bytes={
+            next(tool.names): json_bytes(written)
+            for tool, written in zip(tools, parsed.tools, strict=True)
+        },
         thread_id=metadata.thread_id,
         turn_id=metadata.turn_id,
         images=_images(prompt),
@@ -160,13 +187,21 @@ def read_request(body: bytes) -> ModelRequest:
 _OUTPUT_ITEMS = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
-def _latest_prompt(items: list[_Item]) -> tuple[_Item, list[_Item]]:
-    """What the user said last, and what came of it so far."""
+def json_bytes(written: object) -> int:
+    return len(json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _outputs(items: list[_Item]) -> tuple[str, ...]:
+    return tuple(_text(item.output) for item in items if item.type in _OUTPUT_ITEMS)
+
+
+def _latest_prompt(items: list[_Item]) -> tuple[list[_Item], _Item, list[_Item]]:
+    """What was before, what the user said last, and what came of it so far."""
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
         if item.type == "message" and item.role == "user" and _asked(item):
-            return item, items[index + 1 :]
-    return _Item(), items
+            return items[:index], item, items[index + 1 :]
+    return [], _Item(), items
 
 
 def _images(item: _Item) -> tuple[str, ...]:
@@ -197,7 +232,7 @@ def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
     response_id = _new_id("resp")
     yield {"type": "response.created", "response": {"id": response_id}}
     for step in steps:
-        yield from _beats_of(step, response_id)
+        yield from _beats_of(step, response_id, request)
     if not isinstance(steps[-1], FailResponse | FailStream):
         yield _completed(response_id, steps, request)
 
@@ -206,7 +241,7 @@ def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
 CLOSING = (Say("Done."),)
 
 
-def _beats_of(step: Step, response_id: str) -> Iterator[Beat]:
+def _beats_of(step: Step, response_id: str, request: ModelRequest) -> Iterator[Beat]:
     match step:
         case Say(text):
             yield from _message((text,))
@@ -223,7 +258,7 @@ def _beats_of(step: Step, response_id: str) -> Iterator[Beat]:
             asked = [_question(number, q) for number, q in enumerate(questions, start=1)]
             yield _function_call("request_user_input", json.dumps({"questions": asked}))
         case Call(tool, arguments):
-            yield _function_call(tool, arguments)
+            yield _function_call(request.offered(tool), arguments)
         case PatchAdd() | PatchUpdate() | PatchDelete():
             yield _custom_call("apply_patch", patch_text(step))
         case Wait() | Hold() | Hang():
@@ -291,8 +326,10 @@ def _reasoning(text: str) -> Iterator[Beat]:
 
 
 def _function_call(tool: str, arguments: str) -> Event:
+    namespace, _, name = tool.rpartition(".")
     call = {"type": "function_call", "id": _new_id("fc"), "call_id": _new_id("call")}
-    return _done({**call, "name": tool, "arguments": arguments, "status": "completed"})
+    whose = {"namespace": namespace} if namespace else {}
+    return _done({**call, **whose, "name": name, "arguments": arguments, "status": "completed"})
 
 
 def _custom_call(tool: str, text: str) -> Event:
