@@ -10,6 +10,7 @@ from mcp.types import ElicitResult
 
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.doors.mcp.forms import MAX_MESSAGE_CHARS
+from codex_control_plane_mcp.doors.mcp.progress import SILENCE_SECONDS
 from codex_control_plane_mcp.store import operations
 from tests.desk.reception import COMMAND_APPROVAL, USER_INPUT, Reception
 from tests.desk.test_status import running
@@ -123,6 +124,25 @@ async def test_a_form_is_withdrawn_once_somebody_else_has_answered(at: Reception
         began = anyio.current_time()
         await call(client, "codex_wait", operation_ids=[id_], wait_seconds=45)
         assert anyio.current_time() - began == 10
+
+
+async def test_a_client_hears_who_is_waited_for_while_it_shows_a_form(at: Reception) -> None:
+    id_ = await running(at)
+    await at.workshop.ask(id_, {"command": "rm -r build"})
+    heard: list[str | None] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message)
+
+    async def thinks(_context: Any, _params: Any) -> ElicitResult:
+        await anyio.sleep(SILENCE_SECONDS + 1)
+        return ElicitResult(action="decline")
+
+    async with client_in(LEGACY, at.desk, elicitation_callback=thinks) as client:
+        arguments = {"operation_ids": [id_], "wait_seconds": 45}
+        await client.call_tool("codex_wait", arguments, progress_callback=hear)
+    assert heard
+    assert all(said and said.startswith("waiting_for_approval") for said in heard)
 
 
 async def test_nobody_is_kept_longer_than_they_wanted_to_wait(at: Reception) -> None:

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.interactions import Given, Page
 from codex_control_plane_mcp.desk.views import InteractionView
-from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
+from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS, awaited
 from codex_control_plane_mcp.doors.mcp import dropin
 from codex_control_plane_mcp.doors.mcp.fit import Json
 from codex_control_plane_mcp.doors.mcp.forms import answer, form, takes_forms
@@ -118,6 +118,7 @@ class Asking:
         self, asked: InteractionView, shown: ElicitRequestFormParams, until: float
     ) -> ElicitResult | Outcome:
         """The reply, or what became of the question without one."""
+        awaited.get()([OperationId(asked.operation_id)])
         reply: ElicitResult | Outcome = Outcome.UNANSWERED
         async with anyio.create_task_group() as group:
 
