@@ -17,7 +17,7 @@ SALE = "run! printf sold > ledger.txt # because the sale must be written down\ns
 
 
 async def test_its_model_hands_a_task_to_another_codex_and_says_what_that_reported() -> None:
-    async with stage_of() as stage, outer_codex(stage) as codex, stage.client() as we:
+    async with stage_of() as stage, stage.client() as we, outer_codex(stage) as codex:
         thread_id = await codex.thread("never")
         task = {"operation_type": "start_chat", "message": "hold oven\nsay The bread is done."}
         prompt = f"""Have the bread baked.
@@ -41,7 +41,7 @@ say The other one says: ${{finalReport.text}}"""
 
 
 async def test_a_question_is_put_to_its_user_unless_it_may_ask_nobody() -> None:
-    async with stage_of() as stage, outer_codex(stage) as codex, stage.client() as we:
+    async with stage_of() as stage, stage.client() as we, outer_codex(stage) as codex:
         task = {"operation_type": "start_chat", "message": SALE, "cwd": str(stage.project)}
         # With this policy Codex declines every form by itself, so a declined one decides nothing.
         alone = await codex.thread("never")
