@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-postgres nightly conformance check bench docs dist test-packaging test-clients test-machine format clean
+.PHONY: help demo test test-postgres nightly conformance check bench docs dist test-packaging test-clients test-engines test-machine format clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -57,6 +57,11 @@ test-clients: $(READY) ## have real clients use the server (installs them from n
 
 test-machine: $(READY) ## provoke a full disk, an old Codex and the like (Linux, root, faketime)
 	$(BIN)/python -m pytest -m machine $(ARGS)
+
+test-engines: $(READY) ## run the recipes on DBOS, Temporal and Prefect (installs them from PyPI)
+	$(BIN)/python -m pip install --quiet -e '.[engines]'
+	MYPYPATH=examples/recipes $(BIN)/mypy examples/recipes
+	$(BIN)/python -m pytest -m engines -o faulthandler_timeout=900 $(ARGS)
 
 docs: $(READY) ## write the documents that are drawn from the code
 	$(BIN)/python -m scripts.make_docs
