@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp is made last: an interrupted installation is started again.
 READY := $(VENV)/.ready
+# Durable engines hold back packages that we share with them.
+ENGINES := $(VENV)/engines
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-postgres nightly conformance check bench docs dist test-packaging test-clients test-engines test-machine format clean
@@ -59,8 +61,9 @@ test-machine: $(READY) ## provoke a full disk, an old Codex and the like (Linux,
 	$(BIN)/python -m pytest -m machine $(ARGS)
 
 test-engines: $(READY) ## run the recipes on DBOS, Temporal and Prefect (installs them from PyPI)
-	$(BIN)/python -m pip install --quiet -e '.[engines]'
-	MYPYPATH=examples/recipes $(BIN)/mypy examples/recipes
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet -r tests/engines/requirements.txt
+	MYPYPATH=examples/recipes $(BIN)/mypy --python-executable $(ENGINES)/bin/python examples/recipes
 	$(BIN)/python -m pytest -m engines -o faulthandler_timeout=900 $(ARGS)
 
 docs: $(READY) ## write the documents that are drawn from the code

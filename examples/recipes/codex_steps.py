@@ -88,7 +88,7 @@ async def answer(interaction_id: str, given: Json) -> None:
 
 async def interrupt(key: str, task: Json) -> None:
     """End what was begun under this key, in the queue or in its turn; what has ended stays as it
-    is. A step that is still at it, or comes later, finds it ended."""
+    is. What was not begun is handed in and ended, so that a belated step finds it ended, too."""
     async with _connected() as codex:
         operation_id = await _submit(codex, key, task)
         while True:

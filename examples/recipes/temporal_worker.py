@@ -25,6 +25,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import (
+    ActivityError,
     ApplicationError,
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
@@ -73,7 +74,8 @@ async def _or_give_up(call: Coroutine[Any, Any, T]) -> T:
     try:
         return await call
     except codex_steps.Refused as refused:
-        raise ApplicationError(*map(str, refused.args), non_retryable=True) from refused
+        code, message = refused.args
+        raise ApplicationError(message, type=code, non_retryable=True) from refused
 
 
 @workflow.defn
@@ -94,7 +96,7 @@ class AskCodex:
                 self._questions = seen.questions
                 asked = seen.asked
                 seen = await workflow.execute_activity(work, args=[key, task, asked], **LONG)
-        except Exception as error:
+        except (asyncio.CancelledError, ActivityError) as error:
             if is_cancelled_exception(error):
                 # Not in `work`: an activity is cancelled, too, where its worker is shut down.
                 await workflow.execute_activity(interrupt, args=[key, task], **SHORT)

@@ -1,7 +1,6 @@
 """The engines as the tests need them: how each is started, and how it tries again."""
 
 import socket
-import sys
 from contextlib import suppress
 from typing import Protocol
 
@@ -86,7 +85,7 @@ class Prefect:
 
     async def start(self) -> None:
         line = ("server", "start", "--host", "127.0.0.1", "--port", self._port, "--no-ui")
-        self._programs.start(sys.executable, "-m", "prefect", *line)
+        self._programs.start(COMMANDS / "prefect", *line)
         await _listens(self._port)
         self._worker = self._programs.python(self.recipe, "worker")
         await self._worker.says("being served")
@@ -99,7 +98,7 @@ class Prefect:
         with anyio.fail_after(PATIENCE_SECONDS):
             while self._worker.said.count(" as crashed") < self._crashes:  # noqa: ASYNC110  # it only logs
                 await anyio.sleep(0.05)
-        retry = self._programs.start(sys.executable, "-m", "prefect", "flow-run", "retry", run)
+        retry = self._programs.start(COMMANDS / "prefect", "flow-run", "retry", run)
         assert await retry.ended() == 0, retry.said
 
 

@@ -17,7 +17,9 @@ import psutil
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes"
 CUT = Path(__file__).with_name("cut.py")
-COMMANDS = Path(sys.executable).parent
+#: The environment that `make test-engines` makes beside ours.
+COMMANDS = Path(sys.prefix, "engines", "bin")
+PYTHON = COMMANDS / "python"
 #: Engines take their time to start, to notice a death, and to try again.
 PATIENCE_SECONDS = 240.0
 
@@ -67,6 +69,7 @@ class Programs:
     async def opened(
         cls, folder: Path, environ: Mapping[str, str], cwd: Path
     ) -> AsyncIterator[Self]:
+        assert PYTHON.exists(), "run `make test-engines`"
         folder.mkdir()
         programs = cls(folder, dict(environ), cwd)
         try:
@@ -93,7 +96,7 @@ class Programs:
         return program
 
     def python(self, recipe: str, *words: object) -> Program:
-        return self.start(sys.executable, RECIPES / recipe, *words)
+        return self.start(PYTHON, RECIPES / recipe, *words)
 
     def cut(self) -> None:
         """Kill who submits next, before it hears the answer."""
