@@ -103,32 +103,65 @@ _RULES = (
     ),
 )
 
-_HINTS = tuple(dict.fromkeys(hint for rule in _RULES for hint in rule.hints))
+_ALL_HINTS = frozenset(hint for rule in _RULES for hint in rule.hints)
+#: Where `token=` is, `token` is.
+_HINTS = tuple(hint for hint in _ALL_HINTS if not any(one in hint for one in _ALL_HINTS - {hint}))
 
 
 def redact(text: str) -> str:
     """`text` with secrets replaced by `[redacted]`; everything else is left to the letter."""
-    lowered = text.lower()
-    if not any(hint in lowered for hint in _HINTS):
+    if not _may_hold_secrets(text):
         return text
+    lowered = text.lower()
     for rule in _RULES:
         if any(hint in lowered for hint in rule.hints):
             text = rule.pattern.sub(rule.replacement, text)
     return text
 
 
+def _may_hold_secrets(text: str) -> bool:
+    lowered = text.lower()
+    for hint in _HINTS:  # noqa: SIM110  `any` takes three times as long over a short text
+        if hint in lowered:
+            return True
+    return False
+
+
 def redact_json(value: object) -> object:
     """JSON data with every string in it redacted, and what stands under a secret's name masked."""
+    # All texts in one go: to look for each hint in fifty of them takes longer than in their sum.
+    texts: list[str] = []
+    if _gather(value, texts) or _may_hold_secrets("\n".join(texts)):
+        return _redacted(value)
+    return value
+
+
+def _gather(value: object, texts: list[str]) -> bool:
+    """Put every text of `value` into `texts`. Whether something stands under a secret's name."""
+    named = False
+    if isinstance(value, str):
+        texts.append(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            masked = _can_be_secret(item) and _is_secret_name(key)
+            named |= masked or _gather(item, texts)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            named |= _gather(item, texts)
+    return named
+
+
+def _redacted(value: object) -> object:
     match value:
         case str():
             return redact(value)
         case dict():
             return {
-                key: MASK if _can_be_secret(item) and _is_secret_name(key) else redact_json(item)
+                key: MASK if _can_be_secret(item) and _is_secret_name(key) else _redacted(item)
                 for key, item in value.items()
             }
         case list() | tuple():
-            return [redact_json(item) for item in value]
+            return [_redacted(item) for item in value]
         case _:
             return value
 

@@ -1,5 +1,6 @@
 """The bell rings after the commit, is not missed, and wakes only those who listen."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +204,17 @@ def test_a_reader_cannot_write(desk: Desk) -> None:
     with pytest.raises(Exception, match=r"read-?only"):
         desk.read(write)
     assert desk.get(operation.id) == operation
+
+
+async def test_a_glance_into_a_file_needs_no_thread(sqlite_desk: Desk) -> None:
+    threads = [
+        await sqlite_desk.book.glance(lambda _: threading.get_ident()),
+        await sqlite_desk.book.read(lambda _: threading.get_ident()),
+    ]
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
+async def test_a_glance_sees_what_was_written(desk: Desk) -> None:
+    operation = await submit(desk)
+    found = await desk.book.glance(lambda reading: operations.get(reading, operation.id))
+    assert found == operation

@@ -220,7 +220,7 @@ class Desk:
         if wait_seconds > 0:
             await next_change(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
         now = self._clock.now()
-        return await self._book.read(lambda reading: look(reading, wanted, self._limits, now))
+        return await self._book.glance(lambda reading: look(reading, wanted, self._limits, now))
 
     async def started(self, operation_id: OperationId, wait_seconds: float) -> views.OperationView:
         """How an operation stands once its turn runs, or never will, or after so long."""

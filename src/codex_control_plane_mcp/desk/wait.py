@@ -143,16 +143,16 @@ async def _until(
     enough: Callable[[T], bool],
     concerned: Callable[[T], Sequence[OperationId]],
 ) -> tuple[T, bool]:
-    now = await book.read(look)
+    now = await book.glance(look)
     with anyio.move_on_after(max(0.0, seconds)):
         while not enough(now):
             ids = concerned(now)
             awaited.get()(ids)
             with book.bell.listening(*ids, about=Subject.FACT) as listener:
-                now = await book.read(look)
+                now = await book.glance(look)
                 while not enough(now) and concerned(now) == ids:
                     await listener.wait()
-                    now = await book.read(look)
+                    now = await book.glance(look)
     return now, enough(now)
 
 
@@ -252,7 +252,7 @@ async def changed(
             unfinished=sum(not one.has_ended for one in now.values()),
         )
 
-    return await book.read(show)
+    return await book.glance(show)
 
 
 def _cursor(now: Stands, untold: frozenset[str]) -> str:

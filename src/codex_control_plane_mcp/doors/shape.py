@@ -31,13 +31,19 @@ def as_json(view: Any) -> Json:
     }
 
 
+_PLAIN = frozenset({NoneType, str, bool, int, float})
+
+
 def _value(value: object, *, is_moment: bool = False) -> object:
+    # Most values, and the quickest to tell.
+    if type(value) in _PLAIN and not is_moment:
+        return value
     match value:
         case Enum():
             return value.value
         case int() if is_moment:
             return isoformat(Moment(value))
-        case None | str() | bool() | int() | float():
+        case None | str() | int() | float():
             return value
         case Mapping():
             return {str(key): _value(item) for key, item in value.items()}

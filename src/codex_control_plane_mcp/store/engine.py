@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: How long a writer waits for another process to let go of the book before it gives up.
 LOCK_WAIT_SECONDS = 8.0
-#: Readers that may look into the book at once; each holds one open file.
+#: Readers that may look into the book at once, in threads; each holds one open file.
 READERS = 4
 #: So often a new SQLite file is asked to keep a log while others make the same book.
 LOG_TRIES = 10
@@ -52,7 +52,7 @@ def open_sqlite(path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
         "cached_statements": 256,
     }
     writer = create_engine(url, connect_args=arguments, poolclass=StaticPool)
-    reader = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=READERS)
+    reader = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=READERS + 1)
     event.listen(writer, "connect", _prepare_writer)
     event.listen(writer, "begin", _begin_immediate)
     event.listen(reader, "connect", _prepare_reader)

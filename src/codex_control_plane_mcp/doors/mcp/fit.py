@@ -4,9 +4,10 @@ Clients cut what is too long wherever it happens to be; here it is cut where it 
 order that each tool declares, and with a cursor where there is one.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from pydantic_core import to_json
 
 from codex_control_plane_mcp.desk.texts import longest_start
 
@@ -24,7 +25,7 @@ MIN_TEXT_CHARS = 120
 
 def compact(value: object) -> str:
     """The text of a result: JSON without white space."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return to_json(value).decode()
 
 
 def fit(result: Json, rules: Sequence[Shorten], limit: int = MAX_RESULT_CHARS) -> Json:
