@@ -5,6 +5,7 @@ book, the turns are in the app-server, and the next worker goes on.
 """
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -44,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return say.failed("another worker has this state already", EXIT_TAKEN)
     try:
         # The SDK and the database take half a second to import: not before we know that we may.
+        # Of what that makes nothing is garbage, then or later: it is not searched for any.
+        gc.disable()
         from codex_control_plane_mcp.app.service import run
 
+        gc.freeze()
+        gc.enable()
         run(chosen, say.ready)
     except ControlPlaneError as error:
         return say.failed(error.message, EXIT_SETTINGS)

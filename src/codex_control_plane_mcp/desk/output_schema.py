@@ -8,9 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
 from codex_control_plane_mcp.errors import InvalidArgument
 
 FIELD = "output_schema"
@@ -42,7 +39,6 @@ NOT_STRICT = (
 #: A schema says with one of these what it describes.
 _TELLING = ("type", "anyOf", "$ref", "enum", "const")
 _DEFINITIONS = ("$defs", "definitions")
-_META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 _Schema: TypeAlias = Mapping[str, Any]
 #: A schema within the whole: its place, itself, and its level.
@@ -72,7 +68,12 @@ def strict(schema: _Schema) -> _Schema:
 
 
 def _check_by_meta_schema(schema: _Schema) -> None:
-    problem: SchemaError | None = best_match(_META.iter_errors(schema))
+    # Seldom needed, and a twentieth of all that a worker imports to start.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    problem = best_match(meta.iter_errors(schema))
     if problem is not None:
         place = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem.absolute_path
