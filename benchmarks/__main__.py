@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only NAME ...] [--quick] [--json FILE]`.
+"""`python -m benchmarks [--only NAME ...] [--quick] [--json FILE] [--picture FILE]`.
 
 Prints one table. Exit code 0 whatever the figures are; another one only when something broke.
 """
@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks import (
     ack,
     connect,
+    crowd,
     dispatch,
     former,
     growth,
@@ -34,9 +35,11 @@ from benchmarks import (
     search,
     status,
     wake,
+    wrapper,
 )
 from benchmarks.figures import Figure, Spread, ratio
 from benchmarks.installation import Installation, install
+from benchmarks.picture import drawn
 from benchmarks.stage import Rounds
 from codex_control_plane_mcp import __version__
 from codex_control_plane_mcp.codex.binary import find_binary
@@ -52,13 +55,18 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "dispatch": dispatch.measure,
     "wake": wake.measure,
     "load": load.measure,
+    "crowd": crowd.measure,
     "idle": idle.measure,
     "growth": growth.measure,
     "scale": scale.measure,
     "hook": hook.measure,
     "search": search.measure,
     "former": former.measure,
+    "wrapper": wrapper.measure,
 }
+
+#: Other servers, as the figures name them.
+RIVALS = (former.VERSION, f"{wrapper.PACKAGE} {wrapper.VERSION}")
 
 
 def main() -> int:
@@ -72,6 +80,8 @@ def main() -> int:
     if given.json is not None:
         told = {"header": header, "figures": [figure.as_json() for figure in figures]}
         given.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if given.picture is not None:
+        given.picture.write_text(drawn(figures, RIVALS, header), encoding="utf-8")
     return 0
 
 
@@ -86,6 +96,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw there what stands beside others (SVG)"
+    )
     return parser.parse_args()
 
 

@@ -93,11 +93,14 @@ class Client:
 
 
 @contextmanager
-def started(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[tuple[Client, float]]:
+def started(
+    argv: Sequence[str], environ: Mapping[str, str], *, quiet: bool = False
+) -> Iterator[tuple[Client, float]]:
     """Start a server; gives the client, and the seconds from the start to its first answer."""
+    log = subprocess.DEVNULL if quiet else None
     began = time.perf_counter()
     with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environ
     ) as process:
         client = Client(process)
         try:

@@ -8,20 +8,23 @@ worker, which is there once for all clients, is told of in a note.
 
 import sqlite3
 import subprocess
+import time
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from threading import Timer
 
 import psutil
 
 from benchmarks.client import Answer, Client, started
 from benchmarks.figures import Aim, Figure, spread
 from benchmarks.installation import Installation
-from benchmarks.scale import EVENTS, MANY, filled
+from benchmarks.scale import EVENTS, MANY, filled, until_indexed
 from benchmarks.stage import Rounds, Stage, stage
+from benchmarks.wrapper import BYTES_A_TOKEN
 from codex_control_plane_mcp.codex.binary import find_binary
 
 VERSION = "0.2.1"
@@ -32,6 +35,15 @@ TASK = "Look around.\nsay I look.\nrun echo one\nrun echo two\nsay Both answered
 DELTAS = 1000
 #: More than run at once.
 ALL_SLOTS = 4
+#: At once, of so many deltas each; both are told to run so many.
+TURNS = 16
+WORDS = 200
+LIMITS = {
+    f"max_active_{what}": TURNS
+    for what in ("turns_global", "turns_per_project", "turns_per_agent", "write_turns_per_project")
+}
+#: For the call to be waiting when the turn ends.
+SETTLE_SECONDS = 0.2
 
 Call = Callable[[], Answer]
 
@@ -58,8 +70,8 @@ class Rival:
         self.place.until(self.client, operation_id, "completed")
         return operation_id
 
-    def status(self, operation_id: str) -> Answer:
-        return self.client.call("codex_get_operation_status", operation_id=operation_id)
+    def status(self, operation_id: str, **more: object) -> Answer:
+        return self.client.call("codex_get_operation_status", operation_id=operation_id, **more)
 
 
 def measure(installation: Installation, rounds: Rounds) -> Iterator[Figure]:
@@ -68,6 +80,7 @@ def measure(installation: Installation, rounds: Rounds) -> Iterator[Figure]:
         theirs = installed(folder / "venv")
         yield from _starts(installation, theirs, rounds)
         yield from _calls(installation, theirs, rounds)
+        yield from _at_once(installation, theirs, rounds)
         yield from _many(installation, theirs, rounds)
 
 
@@ -112,7 +125,14 @@ def _starts(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterato
     yield _figure(
         "memory of each client (RSS)", "MB", weight, 0.4, f"and one worker of {shared:.0f} MB"
     )
-    yield _figure("tools/list", "kB", {name: [size / 1000] for name, size in listed.items()}, 0.4)
+    tokens = " and ".join(f"{size / BYTES_A_TOKEN:,.0f}" for size in listed.values())
+    yield _figure(
+        "tools/list",
+        "kB",
+        {name: [size / 1000] for name, size in listed.items()},
+        0.4,
+        f"some {tokens} tokens, at {BYTES_A_TOKEN} bytes each",
+    )
 
 
 # --- Calls ---------------------------------------------------------------------------------------
@@ -146,6 +166,64 @@ def _calls(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterator
     yield from _growth(ours, theirs)
 
 
+# --- Turns ---------------------------------------------------------------------------------------
+
+
+def _at_once(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterator[Figure]:
+    """To know that a turn is over, and what many turns at once take. 0.2.1 cannot wait: it is
+    polled, fifty times a second. Of both it is counted from the moment when the model goes on."""
+    woken: dict[str, list[float]] = {"ours": [], "theirs": []}
+    took: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with ExitStack() as stack:
+        rivals = {
+            "ours": _rival(stack, ours, stack.enter_context(_staged(ours, **LIMITS))),
+            "theirs": _rival(stack, theirs, stack.enter_context(_staged(theirs, **LIMITS))),
+        }
+        for number in range(rounds.of(20, 4)):
+            for name, rival in rivals.items():
+                woken[name].append(_woken(rival, f"gate-{number}", waits=name == "ours") * 1000)
+        for number in range(rounds.of(5, 1)):
+            for name, rival in rivals.items():
+                took[name].append(_turns(rival, f"Round {number}"))
+    yield _figure("turn over → the client knows", "ms", woken, None, "0.2.1 is polled")
+    yield _figure(f"{TURNS} turns x {WORDS} deltas at once", "s", took, None)
+
+
+def _woken(rival: Rival, gate: str, *, waits: bool) -> float:
+    operation_id: str = rival.submit(f"Wait for {gate}.\nhold {gate}\nsay done").content[
+        "operationId"
+    ]
+    rival.place.until(rival.client, operation_id, "running")
+    rival.place.model.wait_for(gate)
+    released: list[float] = []
+
+    def release() -> None:
+        released.append(time.perf_counter())
+        rival.place.model.release(gate)
+
+    timer = Timer(SETTLE_SECONDS, release)
+    timer.start()
+    if waits:
+        while rival.status(operation_id, wait_seconds=45).content["status"] != "completed":
+            pass
+    else:
+        rival.place.until(rival.client, operation_id, "completed")
+    at = time.perf_counter()
+    timer.join()
+    return at - released[0]
+
+
+def _turns(rival: Rival, name: str) -> float:
+    began = time.perf_counter()
+    ids = [
+        rival.submit(f"{name}, turn {number}.\nstream {WORDS} words").content["operationId"]
+        for number in range(TURNS)
+    ]
+    for operation_id in ids:
+        rival.place.until(rival.client, operation_id, "completed")
+    return time.perf_counter() - began
+
+
 def _growth(ours: Installation, theirs: Installation) -> Iterator[Figure]:
     grown: dict[str, list[float]] = {}
     for name, installation in (("ours", ours), ("theirs", theirs)):
@@ -171,6 +249,8 @@ def _many(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterator[
             their_id = _rival(short, theirs, their_place).done(TASK)
         _multiply(their_place.state_db, MANY)
         second = _rival(stack, theirs, their_place)
+        # Once, after such a state came from elsewhere, our search index is made. 0.2.1 has none.
+        until_indexed(first.client)
         note = f"{MANY * EVENTS:,} journal entries"
         status = _in_turns(
             {
@@ -226,8 +306,8 @@ def _multiply(state_db: Path, tasks: int) -> None:
 
 
 @contextmanager
-def _staged(installation: Installation) -> Iterator[Stage]:
-    with stage(installation) as place:
+def _staged(installation: Installation, **settings: object) -> Iterator[Stage]:
+    with stage(installation, **settings) as place:
         # 0.2.1 looks for Codex on the PATH only.
         named = {**place.environ, "CODEX_BINARY_PATH": str(find_binary(None))}
         yield replace(place, environ=named)

@@ -132,7 +132,15 @@ _LOOKS: dict[str, Callable[[Place], Look]] = {
 def _opened(stack: ExitStack, installation: Installation, count: int) -> Place:
     place = stack.enter_context(stage(installation))
     ids = filled(place, count)
-    return Place(stack.enter_context(place.client()), ids)
+    client = stack.enter_context(place.client())
+    until_indexed(client)
+    return Place(client, ids)
+
+
+def until_indexed(client: Client) -> None:
+    """The search index of a state that came from elsewhere is made once; that is not measured."""
+    while not client.call("codex_search_chats", query="anything").content["complete"]:
+        pass
 
 
 def filled(place: Stage, count: int) -> list[OperationId]:
