@@ -93,8 +93,8 @@ async def fleet_of(
     own_projects: bool = False,
     **labels: str,
 ) -> AsyncIterator[Fleet]:
-    """These hosts, on the database at `url`, and their labels by name. `apart`: each in a network of
-    its own. They have the same projects at the same place, or `own_projects`."""
+    """These hosts, on the database at `url`, and their labels by name. `apart`: each in a network
+    of its own. They have the same projects at the same place, or `own_projects`."""
     plain = url.replace("+psycopg", "")
     async with AsyncExitStack() as stack:
         shared = {

@@ -27,7 +27,7 @@ class StartPlanWorkflow(Arguments):
     goal: str | None = Field(None, description="Needs goal_token_budget")
     goal_token_budget: Annotated[int, Field(ge=1)] | None = None
     goal_completion_action: _AtTheEnd | None = None
-    goal_completion_objective: str | None = None
+    goal_completion_objective: str | None = Field(None, json_schema_extra=UNLISTED)
     host: str | None = None
     host_labels: list[str] | None = None
     timeout_seconds: Annotated[float, Field(ge=0)] | None = Field(None, json_schema_extra=UNLISTED)
@@ -37,7 +37,7 @@ class StartReviewWorkflow(Arguments):
     target_type: Literal["uncommitted_changes", "base_branch", "commit", "custom"]
     base_branch: str | None = None
     commit_sha: str | None = None
-    commit_title: str | None = None
+    commit_title: str | None = Field(None, json_schema_extra=UNLISTED)
     instructions: str | None = None
     thread_id: str | None = None
     project_id: str | None = None
