@@ -3,13 +3,20 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
 import pytest
 
-from codex_control_plane_mcp.processes import Identity, identity_of, is_alive, terminate
+from codex_control_plane_mcp.processes import (
+    Identity,
+    identity_of,
+    is_alive,
+    started_when,
+    terminate,
+)
 
 PATIENCE = 10
 
@@ -31,6 +38,18 @@ def test_a_running_process_is_alive_and_its_identity_is_stable(
     assert identity.pid == child.pid
     assert identity_of(child.pid) == identity
     assert is_alive(identity)
+
+
+def test_a_process_says_when_it_started_for_as_long_as_it_runs(
+    child: subprocess.Popen[bytes],
+) -> None:
+    identity = identify(child)
+    started = started_when(identity)
+    assert started is not None
+    assert abs(started - time.time()) < 3600
+    child.kill()
+    child.wait(PATIENCE)
+    assert started_when(identity) is None
 
 
 def test_two_processes_differ(child: subprocess.Popen[bytes]) -> None:

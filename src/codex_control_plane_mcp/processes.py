@@ -67,6 +67,20 @@ def kill(identity: Identity) -> bool:
     return True
 
 
+def started_when(identity: Identity) -> float | None:
+    """When this very process started, in seconds since 1970 as far as the clock was right then;
+    None: it is gone."""
+    import psutil
+
+    process = _find_ours(identity)
+    if process is None:
+        return None
+    try:
+        return process.create_time()
+    except psutil.Error:
+        return None
+
+
 def _find_ours(identity: Identity) -> psutil.Process | None:
     found = _find(identity.pid)
     return None if found is None or found[0] != identity else found[1]

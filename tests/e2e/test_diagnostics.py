@@ -91,6 +91,7 @@ async def test_a_hung_app_server_is_found_collected_and_replaced() -> None:
         health = await client.call("codex_health_summary")
         assert health["overallStatus"] == "healthy"
         assert health["appServer"]["pid"] != hung.pid
+        assert health["appServer"]["startedAt"] >= receipt["createdAt"]
         well = await client.call("codex_analyze_issue")
         assert well["likelyRootCause"] is None, well
 

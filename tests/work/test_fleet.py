@@ -14,6 +14,8 @@ import anyio
 import pytest
 from sqlalchemy import Connection, Engine
 
+from codex_control_plane_mcp.desk.diagnosis import facts
+from codex_control_plane_mcp.desk.diagnosis.facts import Case, Scope
 from codex_control_plane_mcp.desk.queue import QueueLook, queue_status
 from codex_control_plane_mcp.desk.status import Look, look
 from codex_control_plane_mcp.desk.views import OperationView
@@ -613,6 +615,20 @@ async def test_a_status_says_that_the_owner_is_gone_and_why_a_task_waits(
 
     assert (seen(running).status, seen(running).evidence.owner) == (Status.RUNNING, "owner_gone")
     assert seen(running).evidence.host == "east"
+
+    def told(host: Host) -> Case:
+        """What is known on a host of its case, when every process that it asks about has ended."""
+        scope, now = Scope(operation_id=running.id), host.book.now()
+        (case,) = host.book.read_now(
+            lambda reading: facts.look(
+                reading, scope, Limits(), lambda _: True, now, host=host.book.host
+            )
+        ).cases
+        return case
+
+    assert (told(west).is_elsewhere, told(west).host_away) == (True, "east")
+    assert not told(west).owner_gone, "of another host's process nothing can be told"
+    assert (told(east).is_elsewhere, told(east).owner_gone) == (False, True)
     assert seen(follows).queue_state.reason == "another turn runs in this thread"
     assert seen(other).queue_state.reason == "no host that is connected has its project"
     labelled = await west.house.submit("Label.", placement=Placement(labels=("gpu",)))

@@ -27,6 +27,7 @@ from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, Cod
 from codex_control_plane_mcp.model.ids import AppServerId, ThreadId
 from codex_control_plane_mcp.model.operation import Plan
 from codex_control_plane_mcp.model.workflow import Proposal, Sighting
+from codex_control_plane_mcp.processes import started_when
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.operations import clean
 from codex_control_plane_mcp.work.workshop import Workshop
@@ -59,6 +60,7 @@ class Runtime:
             version=status.version,
             transport=status.transport,
             ownership="own" if status.owned else "shared",
+            started_at=_started(status),
             active_turns=self._workshop.active if status.alive else None,
             problem=_problem(status),
             connected=self._workshop.line.present is not None,
@@ -185,6 +187,13 @@ def _plans(turn: Turn) -> Iterator[Sighting]:
             # Codex counts seconds: it ended in the course of this one.
             at = Moment(turn.completed_at * 1000 + 999)
             yield Sighting(Proposal(turn.id, Plan(item.id, clean(item.text))), at)
+
+
+def _started(status: Status) -> Moment | None:
+    if status.process is None or not status.alive:
+        return None
+    seconds = started_when(status.process)
+    return None if seconds is None else Moment(round(seconds * 1000))
 
 
 def _problem(status: Status) -> str | None:

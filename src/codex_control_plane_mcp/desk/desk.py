@@ -430,7 +430,14 @@ class Desk:
             scope=scope,
             problem_text=problem_text,
             books=await self._book.read(
-                lambda reading: facts.look(reading, scope, self._limits, self._runtime, now)
+                lambda reading: facts.look(
+                    reading,
+                    scope,
+                    self._limits,
+                    self._runtime.is_gone,
+                    now,
+                    host=self._book.host,
+                )
             ),
             codex=self._runtime.codex(),
             app_server=self._runtime.app_server(),

@@ -414,11 +414,11 @@ def _evidence(reading: Reading, operation: Operation, now: Moment) -> views.Evid
         app_server=operation.app_server_id,
         quiet_for_seconds=seconds_between(heard_at, now) if quiet and heard_at else None,
         host=operation.host or None,
-        owner="owner_gone" if _owner_is_gone(reading, operation) else None,
+        owner="owner_gone" if host_is_away(reading, operation) else None,
     )
 
 
-def _owner_is_gone(reading: Reading, operation: Operation) -> bool:
+def host_is_away(reading: Reading, operation: Operation) -> bool:
     """Whether the host that has it is not in the fleet now."""
     in_hand = operation.status in ACTIVE and operation.host
     return bool(in_hand) and operation.host not in hosts.present(reading)

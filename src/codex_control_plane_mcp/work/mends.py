@@ -329,7 +329,13 @@ async def _expire(means: Means, run: RepairRun) -> Plan:
             turn_id=run.scope.turn_id,
         )
         opened = interactions.listed(reading, search, behind=None, limit=QUESTIONS)
-        return [one for one in opened if means.is_gone(one.asked.app_server_id)]
+        asking = {one.operation_id for one in opened}
+        ours = {one.id for one in operations.many(reading, [*asking]) if _is_ours(means, one)}
+        return [
+            one
+            for one in opened
+            if one.operation_id in ours and means.is_gone(one.asked.app_server_id)
+        ]
 
     stale = await means.book.read(look)
 
@@ -523,10 +529,13 @@ async def _unfinished(means: Means, scope: RepairScope) -> list[Operation]:
             and scope.turn_id in (None, one.turn_id)
         )
 
-    # What another host has is none of ours.
-    ours = (None, means.book.host)
     unfinished = await means.book.read(operations.unfinished)
-    return [one for one in unfinished if one.host in ours and is_meant(one)]
+    return [one for one in unfinished if _is_ours(means, one) and is_meant(one)]
+
+
+def _is_ours(means: Means, operation: Operation) -> bool:
+    """Whether no other host has it: of the processes of others nothing can be told here."""
+    return operation.host in (None, means.book.host)
 
 
 def _workflow(reading: Reading, workflow_id: WorkflowId) -> tuple[Workflow, Sequence[Operation]]:

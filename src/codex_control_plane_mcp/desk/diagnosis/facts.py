@@ -1,17 +1,24 @@
 """Everything that rules may look at, gathered in one look. Nothing is started or changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codex_control_plane_mcp.clock import Moment, isoformat, later, seconds_between
 from codex_control_plane_mcp.desk.diagnosis.surroundings import Surroundings
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
-from codex_control_plane_mcp.desk.status import found, open_questions
+from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState
+from codex_control_plane_mcp.desk.status import found, host_is_away, open_questions
 from codex_control_plane_mcp.desk.views_diagnostics import LogLine
 from codex_control_plane_mcp.desk.views_inventory import RuntimeCapabilities
 from codex_control_plane_mcp.desk.workflows.standing import found as workflow_found
 from codex_control_plane_mcp.errors import ThreadNotFound
-from codex_control_plane_mcp.model.ids import OperationId, ThreadId, WorkflowId
+from codex_control_plane_mcp.model.ids import (
+    HERE,
+    AppServerId,
+    HostId,
+    OperationId,
+    ThreadId,
+    WorkflowId,
+)
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import QUEUED, WITH_TURN, Operation, Status
@@ -64,8 +71,12 @@ class Case:
     lacks_host: str | None = None
     #: For how long Codex has said nothing of its running turn.
     quiet_seconds: float | None
-    #: Whether the app-server that has its thread has ended, provably.
+    #: Whether the app-server that has its thread has ended, provably: only known of this host's.
     owner_gone: bool
+    #: Whether another host of a fleet has it.
+    is_elsewhere: bool
+    #: The host of a fleet that has it and is not there; None where it is, or there is no fleet.
+    host_away: HostId | None
     #: What was last noted of trouble, oldest first.
     notices: tuple[Written, ...]
 
@@ -112,16 +123,27 @@ def recent(lines: Sequence[LogLine], now: Moment) -> tuple[LogLine, ...]:
 
 
 def look(
-    reading: Reading, scope: Scope, limits: Limits, runtime: RuntimeView, now: Moment
+    reading: Reading,
+    scope: Scope,
+    limits: Limits,
+    has_ended: Callable[[AppServerId], bool],
+    now: Moment,
+    *,
+    host: HostId = HERE,
 ) -> Books:
-    """Raises OperationNotFound, WorkflowNotFound or ThreadNotFound."""
+    """What the book says, read on `host`, which can tell of its own app-servers alone that they
+    have ended. Raises OperationNotFound, WorkflowNotFound or ThreadNotFound."""
+
+    def is_gone(operation: Operation, app_server_id: AppServerId) -> bool:
+        return operation.host in (None, host) and has_ended(app_server_id)
+
     chosen = _chosen(reading, scope, limits, now)
     asked = interactions.open_of_many(reading, [one.id for one in chosen])
     unanswered = open_questions(reading, [one.id for one in chosen])
     queued = [queue.job_of(one) for one in chosen if one.status in QUEUED]
     # A host that is full is not lacking: its turns end.
     lacking = hosts.absences(reading, queued, ())
-    worker = workers.latest(reading)
+    worker = workers.latest(reading, host)
     newest = operations.newest(reading, 1)
     return Books(
         cases=tuple(
@@ -129,12 +151,14 @@ def look(
                 operation=one,
                 questions=tuple(unanswered[one.id]),
                 stale_questions=tuple(
-                    each for each in asked[one.id] if runtime.is_gone(each.asked.app_server_id)
+                    each for each in asked[one.id] if is_gone(one, each.asked.app_server_id)
                 ),
                 waits_for=_waits_for(reading, one, limits, now),
                 lacks_host=lacking.get(one.id),
                 quiet_seconds=_quiet_seconds(one, now),
-                owner_gone=one.app_server_id is not None and runtime.is_gone(one.app_server_id),
+                owner_gone=one.app_server_id is not None and is_gone(one, one.app_server_id),
+                is_elsewhere=one.host not in (None, host),
+                host_away=one.host if host_is_away(reading, one) else None,
                 notices=_notices(reading, one),
             )
             for one in chosen

@@ -69,6 +69,7 @@ class Category(StrEnum):
     INTERRUPTED_BY_EXIT = "interrupted_by_exit"
     QUEUE_WAITING = "queue_waiting"
     NO_HOST = "no_host"
+    HOST_AWAY = "host_away"
     SILENCE = "silence"
     DUPLICATE_PROMPT = "duplicate_prompt"
     PATH_OUTSIDE_ROOTS = "path_outside_roots"
@@ -530,7 +531,9 @@ def stale_operations(facts: Facts) -> Iterator[Finding]:
     worker = facts.books.worker
     for case in facts.cases:
         operation = case.operation
-        if worker and operation.status in ACTIVE and operation.generation < worker.generation:
+        if case.is_elsewhere or worker is None or operation.status not in ACTIVE:
+            continue
+        if operation.generation < worker.generation:
             yield Finding(
                 category=Category.STALE_OPERATION,
                 confidence=Confidence.HIGH,
@@ -573,9 +576,26 @@ def no_host(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def host_away(facts: Facts) -> Iterator[Finding]:
+    for case in facts.cases:
+        if case.host_away is not None:
+            yield Finding(
+                category=Category.HOST_AWAY,
+                confidence=Confidence.HIGH,
+                summary=f"The host {case.host_away} has the task and is out of reach: what became "
+                "of its turn is not known until it is back.",
+                evidence=(f"no worker of {case.host_away} is connected to the fleet's book",),
+                next_step="Start that host's worker again. If it will not come back: "
+                f"codex-control-plane-mcp-admin requeue {case.operation.id}.",
+                operation_id=case.operation.id,
+            )
+
+
 def silence(facts: Facts) -> Iterator[Finding]:
     for case in facts.cases:
         quiet = case.quiet_seconds
+        if case.host_away is not None:
+            continue
         if quiet is None or quiet < SILENCE_SECONDS or case.operation.status is not Status.RUNNING:
             continue
         yield Finding(
@@ -679,6 +699,7 @@ RULES: Final[tuple[Rule, ...]] = (
     model_is_retried,
     queue_waiting,
     no_host,
+    host_away,
     silence,
     duplicates,
     paths_outside,
