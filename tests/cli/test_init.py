@@ -192,13 +192,27 @@ def on_the_path(folder: Path) -> dict[str, str]:
 def test_a_client_with_a_command_is_told_by_it_after_a_former_entry_was_taken_out(
     folder: Path,
 ) -> None:
-    called = stand_in(folder, "openclaw", "exit 0")
+    called = stand_in(folder, "claude", "exit 0")
     done = init(on_the_path(folder), "--projects-root", str(folder), "--write")
     assert done.returncode == 0, done.stderr
     removed, added = called.read_text().splitlines()
-    assert removed == "mcp unset codex-control-plane"
-    assert added.startswith("mcp add codex-control-plane --command /")
-    assert "OpenClaw: added by `openclaw mcp add`" in done.stderr
+    assert removed.startswith("mcp remove ")
+    assert added.startswith("mcp add ")
+    assert "Claude Code: added by `claude mcp add`" in done.stderr
+
+
+@posix
+def test_openclaw_is_given_another_entry_in_place_of_one_that_it_has(folder: Path) -> None:
+    refuses = 'case "$*" in *add*) echo "it already exists" >&2; exit 1;; esac'
+    called = stand_in(folder, "openclaw", refuses)
+    done = init(on_the_path(folder), "--projects-root", str(folder), "--write")
+    assert done.returncode == 0, done.stderr
+    refused, replaced = called.read_text().splitlines()
+    assert refused.startswith("mcp add codex-control-plane --command /")
+    assert replaced.startswith("mcp set codex-control-plane {")
+    stored = json.loads(replaced.partition("codex-control-plane ")[2])
+    assert stored["env"]["CODEX_PROJECTS_ROOT"] == str(folder)
+    assert stored["connectionTimeoutMs"] == 60_000
 
 
 @posix

@@ -119,7 +119,7 @@ def test_whoever_makes_a_new_book_makes_all_of_it(nowhere: Path | str) -> None:
 #: Each after those that it refers to.
 TABLES = (
     *("operations", "journal", "interactions", "wishes", "repeats", "workflows", "workers"),
-    *("hook_history", "repairs", "hosts", "host_projects", "notices", "edition"),
+    *("hook_history", "repairs", "hosts", "host_projects", "notices", "edition", "claim_epoch"),
 )
 
 

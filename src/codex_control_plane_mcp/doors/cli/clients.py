@@ -24,6 +24,8 @@ SERVER_NAME = "codex-control-plane"
 #: OpenClaw takes a minute to start on a busy machine; then it starts the server and asks for its
 #: tools before it says yes.
 ADDING_SECONDS = 300.0
+#: Of itself it gives a server 5 seconds, and a worker may have to start first.
+OPENCLAW_CONNECT_SECONDS = 60
 
 
 class Name(StrEnum):
@@ -61,6 +63,8 @@ class ByCommand:
     add: Callable[[Entry], list[str]]
     #: What takes a former entry of that name out first, where `add` would refuse.
     remove: Sequence[str] = ()
+    #: What puts another in the place of a former one, where `add` refuses and says that it exists.
+    replace: Callable[[Entry], list[str]] | None = None
     #: What it says when it has the server and will use it, where its exit code does not tell.
     proof: str = ""
 
@@ -82,6 +86,8 @@ class ByCommand:
             raise NotAdded(f"there is no `{self.program}` on the path")
         removed = _run([program, *self.remove]) if self.remove else None
         done = _run([program, *self.add(entry)])
+        if done.returncode != 0 and self.replace is not None and "already exists" in _words(done):
+            done = _run([program, *self.replace(entry)])
         if done.returncode != 0 or self.proof not in done.stdout:
             why = _last_words(done) or f"exit code {done.returncode}"
             if removed is not None and removed.returncode != 0:
@@ -147,6 +153,14 @@ def block(entry: Entry) -> dict[str, object]:
     return {"mcpServers": {SERVER_NAME: {"command": entry.command, "env": dict(entry.env)}}}
 
 
+def _of_openclaw(entry: Entry) -> dict[str, object]:
+    return {
+        "command": entry.command,
+        "env": dict(entry.env),
+        "connectionTimeoutMs": OPENCLAW_CONNECT_SECONDS * 1000,
+    }
+
+
 def _run(line: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Yes to the one question that a client may have: whether it shall do what it was told."""
     try:
@@ -166,8 +180,12 @@ def _run(line: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise NotAdded(str(error)) from error
 
 
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout + done.stderr
+
+
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    said = [line.strip() for line in _words(done).splitlines() if line.strip()]
     return " / ".join(said[-3:])
 
 
@@ -235,10 +253,10 @@ CLIENTS: Final[Mapping[Name, Client]] = {
         add=lambda entry: [
             *("mcp", "add", SERVER_NAME, "--command", entry.command),
             *(part for one in entry.assignments for part in ("--env", one)),
-            # Of itself it gives a server 5 seconds, and a worker may have to start first.
-            *("--connect-timeout", "60"),
+            *("--connect-timeout", str(OPENCLAW_CONNECT_SECONDS)),
         ],
-        remove=("mcp", "unset", SERVER_NAME),
+        # Not taken out first: it refuses to write a file that has become much smaller.
+        replace=lambda entry: ["mcp", "set", SERVER_NAME, json.dumps(_of_openclaw(entry))],
     ),
     Name.HERMES: ByCommand(
         title="Hermes",

@@ -184,7 +184,7 @@ class InterruptTurn(Arguments):
 
 
 class ListProjects(Arguments):
-    refresh: bool | None = None
+    refresh: bool | None = Field(None, json_schema_extra=UNLISTED)
     limit: Annotated[int, Field(ge=1, le=200)] | None = None
     roots: list[str] | None = Field(None, description="Only below these folders")
     include_private_details: bool | None = None
