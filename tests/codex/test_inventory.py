@@ -65,6 +65,7 @@ async def answered(wanted: Wanted | None = None, **other: Reply) -> AsyncIterato
         "modelProvider_capabilities_read": result({"webSearch": True}),
         "hooks_list": result(HOOKS),
         "skills_list": result(SKILLS),
+        "command_exec": result({"exitCode": 0, "stdout": "", "stderr": ""}),
         "account_read": result(CHATGPT),
         "account_rateLimits_read": result(LIMITS),
     }
@@ -135,18 +136,36 @@ async def test_what_is_not_wanted_is_not_asked() -> None:
             "permissionProfile/list",
             "configRequirements/read",
             "modelProvider/capabilities/read",
+            "command/exec",
         }
 
 
 @pytest.mark.parametrize(
-    ("platform", "readiness"), [("linux", None), ("windows", "updateRequired")]
+    ("ended", "problem"),
+    [
+        ({"exitCode": 1, "stderr": "bwrap: No\n"}, "bwrap: No"),
+        ({"exitCode": 7, "stderr": ""}, "a command that does nothing ended with 7"),
+        ({"stderr": ""}, "a command that does nothing ended with None"),
+    ],
 )
-async def test_the_windows_sandbox_is_asked_about_on_windows(
-    platform: str, readiness: str | None
+async def test_a_sandbox_in_which_nothing_can_be_run_is_unavailable(
+    ended: dict[str, Any], problem: str
+) -> None:
+    async with answered(command_exec=result(ended)) as found:
+        assert (found.sandbox_readiness, found.sandbox_problem) == ("unavailable", problem)
+
+
+@pytest.mark.parametrize(
+    ("platform", "readiness"), [("linux", "ready"), ("windows", "updateRequired")]
+)
+async def test_the_windows_sandbox_is_asked_about_and_others_are_tried(
+    platform: str, readiness: str
 ) -> None:
     async with answered(
         initialize=result({**HELLO, "platformOs": platform}),
         windowsSandbox_readiness=result({"status": "updateRequired"}),
     ) as found:
-        assert found.sandbox_readiness == (readiness or "not_applicable")
-        assert ("windowsSandbox/readiness" in found.outcomes) is (readiness is not None)
+        assert found.sandbox_readiness == readiness
+        on_windows = platform == "windows"
+        assert ("windowsSandbox/readiness" in found.outcomes) is on_windows
+        assert ("command/exec" in found.outcomes) is not on_windows

@@ -311,7 +311,7 @@ def _with_journal(
         # One way there and back: whoever waits for the row waits as long as that takes.
         new = {f"new_{name}": value for name, value in row.items()}
         written = {
-            "at": writing.now,
+            "ats": [writing.now if line.at is None else line.at for line in lines],
             "seqs": [*range(first_seq, operation.last_seq + 1)],
             "categories": [line.category.value for line in lines],
             "texts": [line.text for line in lines],
@@ -510,17 +510,18 @@ def _statements(alone: Insert | Update, fixed: Collection[str] = ()) -> _Stateme
     lines = (
         func.unnest(
             bindparam("seqs", type_=ARRAY(BigInteger)),
+            bindparam("ats", type_=ARRAY(BigInteger)),
             bindparam("categories", type_=ARRAY(Text)),
             bindparam("texts", type_=ARRAY(Text)),
             bindparam("item_ids", type_=ARRAY(Text)),
         )
-        .table_valued("seq", "category", "text", "item_id", name="line")
+        .table_valued("seq", "at", "category", "text", "item_id", name="line")
         .render_derived()
     )
     written = select(
         row.c.id,
         lines.c.seq,
-        bindparam("at", type_=BigInteger),
+        lines.c.at,
         lines.c.category,
         lines.c.text,
         lines.c.item_id,
