@@ -84,6 +84,13 @@ def book_at(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     return _empty_book(request, tmp_path)
 
 
+@pytest.fixture
+def in_a_file(request: pytest.FixtureRequest) -> None:
+    """Skips a test that looks at the file itself where the book is kept in none."""
+    if request.config.getoption("--book") == "postgres":
+        pytest.skip("looks at the file that a book of PostgreSQL is not")
+
+
 def _empty_book(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     if getattr(request, "param", "sqlite") == "sqlite":
         return tmp_path / "state.sqlite3"

@@ -102,6 +102,7 @@ async def test_the_list_can_be_narrowed_and_says_how_many_there_are(at: Receptio
     assert [one.name for one in below.projects] == ["shop"]
 
 
+@pytest.mark.usefixtures("in_a_file")
 async def test_an_idle_install_is_healthy(at: Reception) -> None:
     health = await at.desk.health(Scope())
 

@@ -317,6 +317,7 @@ async def test_a_cursor_is_for_its_query(at: Reception) -> None:
 # --- The index -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("in_a_file")
 async def test_it_is_ours_alone_and_reading_leaves_the_book_as_it_is(at: Reception) -> None:
     await submitted(at, "The drawer.")
     before = at.settings.state_db.read_bytes()
@@ -365,6 +366,7 @@ async def test_it_can_be_made_anew(at: Reception) -> None:
     assert len(await found(at, "drawer")) == 2
 
 
+@pytest.mark.usefixtures("in_a_file")
 async def test_an_older_book_put_in_its_place_is_believed(at: Reception) -> None:
     first = await submitted(at, "The drawer.")
     await at.workshop.start(first)
