@@ -84,7 +84,12 @@ from codex_control_plane_mcp.model.ids import (
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox, is_within
 from codex_control_plane_mcp.model.repair import Action as RepairAction
-from codex_control_plane_mcp.model.request import DedupPolicy, Submission
+from codex_control_plane_mcp.model.request import (
+    ANYWHERE,
+    DedupPolicy,
+    Placement,
+    Submission,
+)
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import operations, queue
@@ -496,9 +501,7 @@ class Desk:
     async def _prepared(self, task: Task) -> Submission:
         """The task with everything decided, and what it works with looked at."""
         place = await self._place(task)
-        host = await self._book.read(
-            lambda reading: placement(reading, self._settings, task.host, task.host_labels)
-        )
+        host = await self._placement(task)
         if not task.items and not task.worktree:
             return submission(task, place, host, self._settings)
         wanted = await self._off_loop(lambda: submission(task, place, host, self._settings))
@@ -508,6 +511,13 @@ class Desk:
         return wanted
 
     # --- Where a task works ----------------------------------------------------------------------
+
+    async def _placement(self, task: Task) -> Placement:
+        if task.host is None and not task.host_labels:
+            return ANYWHERE
+        return await self._book.read(
+            lambda reading: placement(reading, self._settings, task.host, task.host_labels)
+        )
 
     async def _place(self, task: Task) -> Place:
         known_by = task.thread_id or task.source_thread_id

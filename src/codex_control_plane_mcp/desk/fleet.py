@@ -40,12 +40,12 @@ def front(reading: Reading, limits: Limits, now: Moment, most: int) -> list[tupl
     """The first of the queue in its order, and why each of them waits."""
     waiting = queue.front(reading, limits, now, most)
     free = [queue.job_of(one) for one, reason in waiting if reason is None]
-    absent = hosts.absences(reading, free, queue.active_jobs(reading))
+    absent = hosts.absences(reading, free, queue.active_jobs)
     return [(one, reason or absent.get(one.id, ABOUT_TO_START)) for one, reason in waiting]
 
 
 def last_obstacle(reading: Reading, operation: Operation) -> str:
     """Why a queued operation has not started that no limit keeps from it."""
     job = queue.job_of(operation)
-    absent = hosts.absences(reading, [job], queue.active_jobs(reading))
+    absent = hosts.absences(reading, [job], queue.active_jobs)
     return absent.get(operation.id, ABOUT_TO_START)

@@ -24,8 +24,6 @@ def placement(
 ) -> Placement:
     """Raises InvalidArgument for a host that nobody is. What is away or busy is waited for, and so
     are labels that no host has yet."""
-    if host is None and not labels:
-        return ANYWHERE
     if host is not None and labels:
         raise InvalidArgument("give host or host_labels, not both", field="host_labels")
     wanted = _checked(labels)

@@ -27,15 +27,12 @@ from codex_control_plane_mcp.scripted_model.script import (
     Plan,
     Run,
     Say,
-    ScriptError,
     Step,
     Stream,
     Think,
     Wait,
-    line,
 )
 from codex_control_plane_mcp.scripted_model.wire import (
-    CLOSING,
     Beat,
     Dialect,
     Event,
@@ -43,6 +40,7 @@ from codex_control_plane_mcp.scripted_model.wire import (
     Usage,
     error_body,
     streamed,
+    without_codex,
 )
 
 MODEL = "scripted"
@@ -150,10 +148,7 @@ def _text(message: _Message) -> str:
 
 def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
     """The whole answer, in chunks or in one piece. Raises ScriptError for a tool of Codex."""
-    steps = tuple(act) or CLOSING
-    for step in steps:
-        if isinstance(step, Run | Ask | PatchAdd | PatchUpdate | PatchDelete):
-            raise ScriptError(f"`{line(step)}` needs a tool of Codex; write `call TOOL {{...}}`")
+    steps = without_codex(act)
     return (_in_chunks if request.streams else _in_one_piece)(steps, request)
 
 

@@ -13,28 +13,20 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from codex_control_plane_mcp.scripted_model.script import (
-    Ask,
     Call,
     FailResponse,
     FailStatus,
     FailStream,
     Hang,
     Hold,
-    PatchAdd,
-    PatchDelete,
-    PatchUpdate,
     Plan,
-    Run,
     Say,
-    ScriptError,
     Step,
     Stream,
     Think,
     Wait,
-    line,
 )
 from codex_control_plane_mcp.scripted_model.wire import (
-    CLOSING,
     Beat,
     Dialect,
     Event,
@@ -44,6 +36,7 @@ from codex_control_plane_mcp.scripted_model.wire import (
     json_bytes,
     sse,
     streamed,
+    without_codex,
 )
 
 MODEL = "scripted"
@@ -129,10 +122,7 @@ def _text(content: str | list[_Block]) -> str:
 
 def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:
     """The whole answer. Raises ScriptError for a tool of Codex."""
-    steps = tuple(act) or CLOSING
-    for step in steps:
-        if isinstance(step, Run | Ask | PatchAdd | PatchUpdate | PatchDelete):
-            raise ScriptError(f"`{line(step)}` needs a tool of Codex; write `call TOOL {{...}}`")
+    steps = without_codex(act)
     return (_in_events if request.streams else _in_one_piece)(steps, request)
 
 

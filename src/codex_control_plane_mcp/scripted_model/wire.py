@@ -30,10 +30,12 @@ from codex_control_plane_mcp.scripted_model.script import (
     Question,
     Run,
     Say,
+    ScriptError,
     Step,
     Stream,
     Think,
     Wait,
+    line,
 )
 
 Event = Mapping[str, object]
@@ -224,6 +226,15 @@ def _texts(content: list[_Part] | None) -> list[str]:
 
 
 # A script's act, as beats.
+
+
+def without_codex(act: Iterable[Step]) -> tuple[Step, ...]:
+    """An act for a client whose tools are its own. Raises ScriptError for a tool of Codex."""
+    steps = tuple(act) or CLOSING
+    for step in steps:
+        if isinstance(step, Run | Ask | PatchAdd | PatchUpdate | PatchDelete):
+            raise ScriptError(f"`{line(step)}` needs a tool of Codex; write `call TOOL {{...}}`")
+    return steps
 
 
 def beats(act: Iterable[Step], request: ModelRequest) -> Iterator[Beat]:

@@ -6,7 +6,7 @@ bears its number: the server lets go of it when that connection ends, and not be
 
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -179,13 +179,15 @@ def with_remotes(connection: Connection, besides: HostId) -> list[Project]:
 
 
 def absences(
-    connection: Connection, jobs: Collection[Job], active: Collection[Job]
+    connection: Connection,
+    jobs: Collection[Job],
+    active_in: Callable[[Connection], Collection[Job]],
 ) -> dict[OperationId, str]:
     """Of queued operations those for which no host is there, or has room: which host that would
-    have to be. None where there is no fleet."""
+    have to be. None where there is no fleet, and `active_in`, what runs, is not asked for."""
     if not jobs or connection.scalar(_IS_FLEET) is None:
         return {}
-    fleet, there = reaches(connection), present(connection)
+    fleet, there, active = reaches(connection), present(connection), active_in(connection)
     found = {job.id: unplaced(job, fleet, there, active) for job in jobs}
     return {id_: reason for id_, reason in found.items() if reason is not None}
 

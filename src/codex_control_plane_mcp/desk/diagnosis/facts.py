@@ -142,7 +142,7 @@ def look(
     unanswered = open_questions(reading, [one.id for one in chosen])
     queued = [queue.job_of(one) for one in chosen if one.status in QUEUED]
     # A host that is full is not lacking: its turns end.
-    lacking = hosts.absences(reading, queued, ())
+    lacking = hosts.absences(reading, queued, lambda _: ())
     worker = workers.latest(reading, host)
     newest = operations.newest(reading, 1)
     return Books(
