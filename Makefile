@@ -68,6 +68,7 @@ test-engines: $(READY) ## run the recipes on DBOS, Temporal and Prefect (install
 
 docs: $(READY) ## write the documents that are drawn from the code
 	$(BIN)/python -m scripts.make_docs
+	$(BIN)/python -m scripts.make_surface
 
 format: $(READY) ## format the code and mend what can be mended
 	$(BIN)/ruff format .

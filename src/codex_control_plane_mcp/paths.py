@@ -114,10 +114,12 @@ def sync_folder(folder: str) -> None:
         os.close(fd)
 
 
-def _from_config(environ: Mapping[str, str]) -> str:
+def stored(environ: Mapping[str, str]) -> dict[str, object]:
+    """What the JSON settings file says, if the environment names one; PathError if it cannot be
+    read."""
     path = config_path(environ)
     if path is None:
-        return ""
+        return {}
     import json
 
     try:
@@ -129,7 +131,13 @@ def _from_config(environ: Mapping[str, str]) -> str:
         raise PathError(f"the settings file {path} is not valid JSON: {error}") from error
     if not isinstance(settings, dict):
         raise PathError(f"the settings file {path} must hold one JSON object")
+    return settings
+
+
+def _from_config(environ: Mapping[str, str]) -> str:
+    settings = stored(environ)
     named = settings.get("state_db", settings.get(FORMER_STATE_DB_KEY, ""))
     if not isinstance(named, str):
+        path = config_path(environ)
         raise PathError(f"`state_db` in the settings file {path} must be a path in quotes")
     return named.strip()

@@ -5,8 +5,9 @@ still owed. When the worker goes away, by an upgrade, a crash or a kill, the pip
 the next one, repeats the client's handshake, and sends the unanswered requests again where that
 is safe; the rest it answers itself, saying that their fate is unknown.
 
-It does not interpret MCP beyond that, keeps to the standard library, and writes nothing but
-protocol to stdout.
+While there is no worker it answers by itself what the release alone decides (see `surface`), so
+that no client waits for a worker to be connected. It does not interpret MCP beyond that, keeps to
+the standard library, and writes nothing but protocol to stdout.
 
 Two threads, since stdin cannot be awaited together with a socket on Windows:
     the client's   (main)  reads stdin, sends to the worker, decides when to leave
@@ -21,7 +22,7 @@ import threading
 import time
 from _socket import SHUT_RDWR, SHUT_WR
 
-from codex_control_plane_mcp import framing, rendezvous
+from codex_control_plane_mcp import framing, rendezvous, surface
 from codex_control_plane_mcp.framing import LineSplitter, Malformed, Oversized
 from codex_control_plane_mcp.rendezvous import WorkerUnavailable
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from codex_control_plane_mcp.surface import Surface
 
     Id = str | int | float
 
@@ -51,7 +54,10 @@ def run(state_db: str, environ: Mapping[str, str], worker_argv: Sequence[str] | 
 
     `worker_argv` is the command that starts a worker, if it is not the usual one.
     """
-    return Pipe(lambda: rendezvous.connect_or_start(state_db, environ, worker_argv)).run()
+    return Pipe(
+        lambda: rendezvous.connect_or_start(state_db, environ, worker_argv),
+        lambda: surface.load(environ),
+    ).run()
 
 
 def run_without_worker(why: str) -> int:
@@ -128,6 +134,12 @@ def _fate_of(request: Request) -> str:
     )
 
 
+#: The methods of which `surface` may know the answer.
+_ANSWERED = frozenset(
+    ("initialize", "server/discover", "tools/list", "prompts/list", "resources/templates/list")
+)
+
+
 class ClientGone(Exception):
     """Nobody reads our stdout any more."""
 
@@ -135,13 +147,20 @@ class ClientGone(Exception):
 class Pipe:
     """One client's connection, over as many workers as it takes.
 
-    `reach` gives a greeted worker, starting one if need be, or raises `WorkerUnavailable`.
+    `reach` gives a greeted worker, starting one if need be, or raises `WorkerUnavailable`; `known`
+    gives what needs none.
     """
 
     def __init__(
-        self, reach: Callable[[], rendezvous.Worker], *, source: int = 0, sink: int = 1
+        self,
+        reach: Callable[[], rendezvous.Worker],
+        known: Callable[[], Surface | None] = lambda: None,
+        *,
+        source: int = 0,
+        sink: int = 1,
     ) -> None:
         self._reach = reach
+        self._known = known
         self._source = source
         self._sink = sink
         self._writing = threading.Lock()
@@ -159,8 +178,9 @@ class Pipe:
         self._subscribed: dict[str, Request] = {}
         #: Subscriptions that are being repeated: the client had its answers long ago.
         self._repeated: set[Id] = set()
-        #: The release of the last worker.
-        self._release: object = None
+        #: The hash of the list of tools as the client may have read it.
+        self._tools: object = None
+        self._had_worker = False
         #: Questions of the present worker to the client, and of workers that went away.
         self._asked: set[Id] = set()
         self._orphaned: set[Id] = set()
@@ -204,14 +224,32 @@ class Pipe:
         except Malformed as error:
             self._write(error.answer)
             return
+        answer = b""
         with self._lock:
             request, passes = self._note(line, message), self._may_pass(message)
             if self._worker is not None:
                 self._send(self._worker, request, line if passes else b"")
             elif request is not None:
-                self._needed.notify()
+                answer = self._answer(message)
+                if answer:
+                    del self._owed[request.id]
+                else:
+                    self._needed.notify()
             # Else it needs no worker: a handshake is repeated to the next one anyway, and other
             # notifications, and answers to a worker that is gone, mean nothing to it.
+        if answer:
+            self._write(answer)
+
+    def _answer(self, message: dict[str, Any]) -> bytes:
+        """What needs no worker to be answered; nothing for the rest."""
+        if message["method"] not in _ANSWERED or (known := self._known()) is None:
+            return b""
+        greeting = None if self._hello is None else framing.parse(self._hello.line).get("params")
+        result = known.answer(message["method"], message.get("params"), greeting)
+        if result is None:
+            return b""
+        self._tools = known.tools
+        return framing.compact({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
     def _send(self, worker: rendezvous.Worker, request: Request | None, line: bytes) -> None:
         try:
@@ -363,12 +401,14 @@ class Pipe:
 
     def _missed(self, worker: rendezvous.Worker) -> list[bytes]:
         """What an older client may have missed while there was no worker: what it subscribed to may
-        have changed, and another release may have other tools."""
-        notices = [_notice("resources/updated", {"uri": uri}) for uri in self._subscribed]
-        if self._release not in (None, worker.version) and self._hello_done is not None:
+        have changed, and the tools may be others, of another release or by other settings."""
+        notices = []
+        if self._had_worker:
+            notices += [_notice("resources/updated", {"uri": uri}) for uri in self._subscribed]
+        if self._tools not in (None, worker.tools) and self._hello_done is not None:
             notices.append(_notice("tools/list_changed", {}))
-        is_first, self._release = self._release is None, worker.version
-        return [] if is_first else notices
+        self._had_worker, self._tools = True, worker.tools
+        return notices
 
     def _from_worker(self, line: bytes) -> None:
         try:

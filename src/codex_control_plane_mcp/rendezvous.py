@@ -61,14 +61,15 @@ class WorkerUnavailable(Exception):
 class Worker:
     """A greeted worker: a connected socket and what the worker said of itself."""
 
-    __slots__ = ("early", "keyed", "pid", "repeatable", "socket", "version")
+    __slots__ = ("early", "keyed", "pid", "repeatable", "socket", "tools")
 
     def __init__(self, socket: Socket, greeting: Mapping[str, object], early: bytes) -> None:
         self.socket = socket
         #: Bytes that followed the greeting in the same read.
         self.early = early
         self.pid = greeting.get("pid")
-        self.version = greeting.get("version")
+        #: The hash of its list of tools.
+        self.tools = greeting.get("tools")
         #: Tools whose calls may be sent again.
         self.repeatable = _names(greeting.get("repeatable"))
         #: Tools whose calls may be sent again when they carry a `client_request_id`.
@@ -455,13 +456,15 @@ def pipe_greeting(token: str | None, wants: str | None = None) -> bytes:
     return compact(greeting) + b"\n"
 
 
-def worker_greeting(repeatable: Iterable[str], keyed: Iterable[str]) -> bytes:
+def worker_greeting(repeatable: Iterable[str], keyed: Iterable[str], tools: str) -> bytes:
+    """What a worker says first; `tools` is the hash of its list of tools."""
     greeting = {
         "worker": GREETING_FORMAT,
         "version": __version__,
         "pid": os.getpid(),
         "repeatable": sorted(repeatable),
         "keyed": sorted(keyed),
+        "tools": tools,
     }
     return compact(greeting) + b"\n"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from codex_control_plane_mcp import __version__, rendezvous
+from codex_control_plane_mcp import rendezvous
 from codex_control_plane_mcp.framing import LineSplitter
 
 PATIENCE = 15.0
@@ -166,7 +166,7 @@ class FakeWorker:
         self.state_db = state_db
         self.repeatable = ["codex_get_operation_status"]
         self.keyed = ["codex_submit_task"]
-        self.version = __version__
+        self.tools = "their hash"
         self._connections: list[socket.socket] = []
         if tcp:
             self.descriptor = rendezvous.Descriptor(
@@ -187,8 +187,7 @@ class FakeWorker:
         line = connection.receive_raw()
         assert line is not None
         rendezvous.read_pipe_greeting(line, self.descriptor.token)
-        greeting = json.loads(rendezvous.worker_greeting(self.repeatable, self.keyed))
-        connection.send({**greeting, "version": self.version})
+        connection.send_raw(rendezvous.worker_greeting(self.repeatable, self.keyed, self.tools))
         return connection
 
     def accept_silently(self) -> Connection:

@@ -37,7 +37,7 @@ def main(state_db: str) -> None:
 def serve(connected: socket.socket) -> None:
     with connected, connected.makefile("rwb") as lines:
         rendezvous.read_pipe_greeting(lines.readline(), None)
-        lines.write(rendezvous.worker_greeting(["read"], ["submit"]))
+        lines.write(rendezvous.worker_greeting(["read"], ["submit"], ""))
         lines.flush()
         for line in lines:
             message = json.loads(line)

@@ -173,7 +173,7 @@ def test_a_worker_of_another_release_may_have_other_tools(
 ) -> None:
     client.shake_hands(worker).close()
     client.send(request(1, "ping"))
-    worker.version = "99.0.0"
+    worker.tools = "of another release"
     connection = worker.accept()
     repeat_handshake(connection)
     assert connection.receive() == request(1, "ping")

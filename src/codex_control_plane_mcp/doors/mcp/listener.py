@@ -142,7 +142,9 @@ class Listener:
             if is_newer(pipe.version, __version__):
                 self._on_newer(pipe.version)
                 raise anyio.EndOfStream
-            await stream.send(worker_greeting(self._offer.repeatable, self._offer.keyed))
+            offer = self._offer
+            surface = offer.version.tool_surface_hash
+            await stream.send(worker_greeting(offer.repeatable, offer.keyed, surface))
         return pipe, early
 
     @contextmanager
