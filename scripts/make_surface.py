@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from codex_control_plane_mcp import __version__, framing, rendezvous
+from codex_control_plane_mcp import __version__, rendezvous
 from codex_control_plane_mcp.doors.mcp.tools import offered
 from codex_control_plane_mcp.settings import load
 from codex_control_plane_mcp.surface import FILE
@@ -66,7 +66,7 @@ def main() -> None:
     """The script."""
     with worker() as state_db:
         made = surface(state_db)
-    Path(FILE).write_bytes(framing.compact(made) + b"\n")
+    Path(FILE).write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"{Path(FILE).name}\n")
 
 

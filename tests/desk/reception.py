@@ -23,6 +23,7 @@ from codex_control_plane_mcp.desk.runtime import (
     CodexWord,
     Library,
     LiveGoal,
+    Standing,
 )
 from codex_control_plane_mcp.model.ids import (
     AppServerId,
@@ -99,11 +100,8 @@ class StillRuntime:
     #: How it was asked: what, for how long, and whether it might be started.
     asked: list[tuple[Wanted, float, bool]] = field(default_factory=list)
 
-    def app_server(self) -> AppServerState:
-        return self.state
-
-    def codex(self) -> CodexState:
-        return self.binary
+    def standing(self) -> Standing:
+        return Standing(self.state, self.binary)
 
     async def answers(self) -> bool | None:
         return self.answering

@@ -3,16 +3,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 
 from codex_control_plane_mcp import errors
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.codex.binary import find_binary
 from codex_control_plane_mcp.codex.errors import (
     AppServerUnavailable,
-    BinaryNotFound,
     CodexError,
     Refused,
     ThreadNotFound,
@@ -23,7 +22,13 @@ from codex_control_plane_mcp.codex.session import CodexSession
 from codex_control_plane_mcp.codex.supervisor import Status, Supervisor, may_be_alive
 from codex_control_plane_mcp.codex.words.things import ProposedPlan, Turn
 from codex_control_plane_mcp.codex.words.verbs import ListTurns
-from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, CodexWord, LiveGoal
+from codex_control_plane_mcp.desk.runtime import (
+    AppServerState,
+    CodexState,
+    CodexWord,
+    LiveGoal,
+    Standing,
+)
 from codex_control_plane_mcp.model.ids import AppServerId, ThreadId
 from codex_control_plane_mcp.model.operation import Plan
 from codex_control_plane_mcp.model.workflow import Proposal, Sighting
@@ -52,8 +57,11 @@ class Runtime:
         self._supervisor = supervisor
         self._workshop = workshop
 
-    def app_server(self) -> AppServerState:
+    def standing(self) -> Standing:
         status = self._supervisor.status()
+        return Standing(self._app_server(status), self._codex(status))
+
+    def _app_server(self, status: Status) -> AppServerState:
         return AppServerState(
             running=status.alive is True,
             pid=status.process.pid if status.process and status.alive else None,
@@ -67,16 +75,12 @@ class Runtime:
             died=status.alive is False,
         )
 
-    def codex(self) -> CodexState:
-        stated = self._settings.codex_binary
-        status = self._supervisor.status()
-        try:
-            binary = find_binary(str(stated) if stated else None)
-        except BinaryNotFound as error:
-            return CodexState(problem=str(error))
-        judgement = self._supervisor.known()
+    def _codex(self, status: Status) -> CodexState:
+        if status.installed is None:
+            return CodexState(problem=status.missing)
+        judgement = status.judgement
         return CodexState(
-            binary=binary,
+            binary=Path(status.installed.path),
             version=None if judgement is None else judgement.version,
             # While a former Codex does the work, nothing is broken.
             problem=None if status.alive else status.passed_over,

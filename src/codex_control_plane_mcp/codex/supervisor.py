@@ -117,6 +117,11 @@ class Status:
     fit: Fit | None = None
     #: Why the installed Codex is not taken into service, and what to do.
     passed_over: str | None = None
+    #: The Codex that would be started, or why there is none, and what to do.
+    installed: Stamp | None = None
+    missing: str | None = None
+    #: It, as far as it was asked already.
+    judgement: Judgement | None = None
 
 
 class Supervisor:
@@ -328,10 +333,14 @@ class Supervisor:
         )
 
     def _installed(self) -> Stamp | None:
+        return self._looked_for()[0]
+
+    def _looked_for(self) -> tuple[Stamp, None] | tuple[None, str]:
+        """The installed Codex, or why there is none."""
         try:
-            return stamp_of(find_binary(self._binary, self._environ))
-        except BinaryNotFound:
-            return None
+            return stamp_of(find_binary(self._binary, self._environ)), None
+        except BinaryNotFound as error:
+            return None, str(error)
 
     async def _fit_binary(self) -> Stamp:
         """The binary to start. Raises UnfitCodex when it must not be; a binary that cannot even be
@@ -574,8 +583,10 @@ class Supervisor:
         record = None if self.mode == "shared" else read_record(self._folder)
         log_file = str(self._folder / LOG_NAME)
         retired = tuple(one.process for one in retired_records(self._folder) if one.process)
-        installed = None if self.mode == "shared" else self._installed()
-        passed_over = self._why_passed_over(installed)
+        installed, missing = self._looked_for()
+        judgement = None if installed is None else self._judge.known(installed)
+        ours = None if self.mode == "shared" else installed
+        passed_over = self._why_passed_over(ours)
         if record is not None:
             alive = None if record.process is None else is_alive(record.process)
             return Status(
@@ -589,8 +600,11 @@ class Supervisor:
                 binary=record.binary,
                 log_file=log_file,
                 retired=retired,
-                fit=self._fit_of(record.stamp if alive else installed),
+                fit=self._fit_of(record.stamp if alive else ours),
                 passed_over=passed_over,
+                installed=installed,
+                missing=missing,
+                judgement=judgement,
             )
         seen = self._connected
         process = seen.process if seen else None
@@ -605,8 +619,11 @@ class Supervisor:
             binary=None,
             log_file=log_file,
             retired=retired,
-            fit=self._fit_of(installed),
+            fit=self._fit_of(ours),
             passed_over=passed_over,
+            installed=installed,
+            missing=missing,
+            judgement=judgement,
         )
 
     async def judged(self) -> Judgement:

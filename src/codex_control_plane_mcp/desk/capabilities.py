@@ -66,7 +66,7 @@ class Capabilities:
         if word.inventory is None and known is not None and not asked.refresh:
             return replace(known.view, cache_state="stale")
         now = self._clock.now()
-        view = _shown(self._runtime.app_server(), word, now)
+        view = _shown(self._runtime.standing().app_server, word, now)
         if word.inventory is not None:
             self._remember(asked.wanted, _Snapshot(now, view))
         return view

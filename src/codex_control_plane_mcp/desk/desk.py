@@ -372,10 +372,7 @@ class Desk:
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
-        around = await self._off_loop(lambda: surroundings.look(self._settings))
-        shown = await look_around(
-            self._book, self._settings, self._limits, self._runtime, around, scope
-        )
+        shown = await look_around(self._book, self._settings, self._limits, self._runtime, scope)
         return replace(shown, runtime_capabilities=self._capabilities.last)
 
     async def repair(self, asked: repair.Asked) -> views_diagnostics.RepairView:
@@ -429,6 +426,7 @@ class Desk:
             await self._capabilities.look(Asked(timeout_seconds=FACTS_SECONDS))
         around = await self._off_loop(lambda: surroundings.look(self._settings))
         log = await self.logs(LogQuery(level="WARNING"))
+        standing = self._runtime.standing()
         now = self._clock.now()
         return facts.Facts(
             now=now,
@@ -444,8 +442,8 @@ class Desk:
                     host=self._book.host,
                 )
             ),
-            codex=self._runtime.codex(),
-            app_server=self._runtime.app_server(),
+            codex=standing.codex,
+            app_server=standing.app_server,
             app_server_answers=answers,
             capabilities=self._capabilities.newest,
             around=around,
@@ -473,7 +471,7 @@ class Desk:
         wanted = preflight.course(planned, self._settings)
         place, checks = await self._folder_checks(planned, wanted.sandbox)
         word = await self._runtime.ask_codex(preflight.ASKED, preflight.ASK_SECONDS, may_start=True)
-        checks += preflight.codex_checks(self._runtime.codex(), word, wanted)
+        checks += preflight.codex_checks(self._runtime.standing().codex, word, wanted)
         now = self._clock.now()
         active = await self._book.read(queue.active_jobs)
         checks.append(preflight.queue_check(active, self._limits, place, wanted.sandbox, now))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from codex_control_plane_mcp.clock import isoformat
 from codex_control_plane_mcp.desk import views
-from codex_control_plane_mcp.desk.diagnosis.surroundings import Disk, Surroundings
+from codex_control_plane_mcp.desk.diagnosis import surroundings
+from codex_control_plane_mcp.desk.diagnosis.surroundings import Disk
 from codex_control_plane_mcp.desk.fleet import host_lines
 from codex_control_plane_mcp.desk.projects import NO_ROOTS
 from codex_control_plane_mcp.desk.runtime import AppServerState, CodexState, RuntimeView
@@ -52,14 +53,16 @@ async def look_around(
     settings: Settings,
     limits: Limits,
     runtime: RuntimeView,
-    around: Surroundings,
     scope: Scope,
 ) -> views.HealthView:
     """Raises OperationNotFound, ThreadNotFound or WorkflowNotFound for a scope that does not
     exist."""
-    books = await book.read(lambda reading: _look(reading, scope, book.host))
-    app_server, codex = runtime.app_server(), runtime.codex()
-    problems = _problems(settings, app_server, codex, around.disk)
+    books = await book.glance(lambda reading: _look(reading, scope, book.host))
+    # Small files beside the book: done on the spot, as the look into it.
+    disk, hooks = surroundings.disk(settings.state_db.parent), surroundings.hooks(settings)
+    standing = runtime.standing()
+    app_server, codex = standing.app_server, standing.codex
+    problems = _problems(settings, app_server, codex, disk)
     if books.dead_notices:
         problems.append(
             views.Problem(
@@ -86,8 +89,8 @@ async def look_around(
         codex=views.CodexHealth(None if codex.binary is None else str(codex.binary), codex.version),
         worker=None if books.worker is None else _worker(books.worker),
         state_database=_state_database(settings),
-        disk=views.DiskHealth(around.disk.folder, around.disk.free_bytes, around.disk.writable),
-        hooks=views.HooksHealth(around.hooks.installed, around.hooks.enabled, around.hooks.waiting),
+        disk=views.DiskHealth(disk.folder, disk.free_bytes, disk.writable),
+        hooks=views.HooksHealth(hooks.installed, hooks.enabled, hooks.waiting),
         recent_errors=tuple(_error(operation) for operation in books.troubles),
         next_recommended_action=_next_action(problems, books.pending_interactions),
         operation=books.operation,
@@ -97,7 +100,8 @@ async def look_around(
 
 def app_server_status(settings: Settings, runtime: RuntimeView) -> AppServerStatus:
     """The app-server by itself, with whatever is wrong with it or with Codex."""
-    app_server, codex = runtime.app_server(), runtime.codex()
+    standing = runtime.standing()
+    app_server, codex = standing.app_server, standing.codex
     return AppServerStatus(
         status=standing_of(app_server),
         pid=app_server.pid,

@@ -53,6 +53,14 @@ class CodexState:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Codex on this machine, in one look."""
+
+    app_server: AppServerState
+    codex: CodexState
+
+
+@dataclass(frozen=True, slots=True)
 class LiveGoal:
     """What Codex pursues by itself, in its own words."""
 
@@ -103,9 +111,7 @@ class CodexWord:
 class RuntimeView(Protocol):
     """Facts about the running program."""
 
-    def app_server(self) -> AppServerState: ...
-
-    def codex(self) -> CodexState: ...
+    def standing(self) -> Standing: ...
 
     async def answers(self) -> bool | None:
         """Whether the app-server answers now; `None` where there is no line to it."""
@@ -147,11 +153,8 @@ class RuntimeView(Protocol):
 class NoRuntime:
     """Nothing runs: for tools that only look into the book, and for tests."""
 
-    def app_server(self) -> AppServerState:
-        return AppServerState(running=False)
-
-    def codex(self) -> CodexState:
-        return CodexState()
+    def standing(self) -> Standing:
+        return Standing(AppServerState(running=False), CodexState())
 
     async def answers(self) -> bool | None:
         return None

@@ -438,8 +438,7 @@ def every(connection: Connection) -> list[Operation]:
 
 
 def unfinished(connection: Connection) -> list[Operation]:
-    rows = connection.execute(_SELECT.where(_UNFINISHED).order_by(operations.c.created_at))
-    return [_operation(row) for row in rows]
+    return [_operation(row) for row in connection.execute(_ALL_UNFINISHED)]
 
 
 def owned(connection: Connection, generation: Generation) -> list[Operation]:
@@ -449,12 +448,7 @@ def owned(connection: Connection, generation: Generation) -> list[Operation]:
 
 def recent_troubles(connection: Connection, limit: int) -> list[Operation]:
     """The operations that last ended badly, newest first."""
-    rows = connection.execute(
-        _SELECT.where(operations.c.trouble_code.is_not(None))
-        .order_by(operations.c.updated_at.desc())
-        .limit(limit)
-    )
-    return [_operation(row) for row in rows]
+    return [_operation(row) for row in connection.execute(_TROUBLED, {"most": limit})]
 
 
 def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
@@ -553,6 +547,12 @@ _LEFT_BEHIND = (
     )
     .order_by(_COLUMNS.id)
     .with_for_update(key_share=True)
+)
+_ALL_UNFINISHED = _SELECT.where(_UNFINISHED).order_by(_COLUMNS.created_at)
+_TROUBLED = (
+    _SELECT.where(_COLUMNS.trouble_code.is_not(None))
+    .order_by(_COLUMNS.updated_at.desc())
+    .limit(bindparam("most"))
 )
 _OWNED = _SELECT.where(_UNFINISHED, _NOT_QUEUED, _COLUMNS.generation == bindparam("generation"))
 _HOST_OF_THREAD = (

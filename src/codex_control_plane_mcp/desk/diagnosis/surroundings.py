@@ -62,15 +62,17 @@ class Surroundings:
 
 
 def look(settings: Settings) -> Surroundings:
+    """All of it. The allowed roots may be on a slow disk."""
     return Surroundings(
-        disk=_disk(settings.state_db.parent),
-        hooks=_hooks(settings),
+        disk=disk(settings.state_db.parent),
+        hooks=hooks(settings),
         roots=tuple(_root(path) for path in settings.roots),
         codex_home=_root(settings.codex_home),
     )
 
 
-def _disk(folder: Path) -> Disk:
+def disk(folder: Path) -> Disk:
+    """How much room there is for the state."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
@@ -78,7 +80,8 @@ def _disk(folder: Path) -> Disk:
     return Disk(str(folder), free, os.access(folder, os.W_OK | os.X_OK))
 
 
-def _hooks(settings: Settings) -> Hooks:
+def hooks(settings: Settings) -> Hooks:
+    """Whether hooks of ours are installed, and what they told."""
     try:
         text = (settings.codex_home / "hooks.json").read_text(encoding="utf-8", errors="replace")
     except OSError:
