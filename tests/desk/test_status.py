@@ -100,6 +100,23 @@ async def test_the_progress_is_numbered_and_can_be_left_out(at: Reception) -> No
     assert without.progress_events is None
 
 
+async def test_of_a_completed_operation_only_the_last_events_are_shown_unless_asked(
+    at: Reception,
+) -> None:
+    operation_id = await running(at)
+    await at.workshop.note(operation_id, *(f"step {n}" for n in range(25)))
+
+    async def shown(**more: int) -> list[str]:
+        events = (await at.desk.status(look(operation_id, **more))).progress_events
+        return [event.text for event in events or ()]
+
+    assert await shown() == [f"step {n}" for n in range(15, 25)]
+    await at.workshop.complete(operation_id)
+    assert await shown() == ["step 23", "step 24", "Completed."]
+    assert len(await shown(progress_events=20)) == 20
+    assert len(await shown(after_seq=0)) == 10
+
+
 async def test_following_the_events_by_number_loses_and_repeats_none(at: Reception) -> None:
     operation_id = await running(at)
     await at.workshop.note(operation_id, *(f"step {n}" for n in range(25)))

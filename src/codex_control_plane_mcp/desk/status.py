@@ -45,6 +45,8 @@ STATUS_TOOL = "codex_get_operation_status"
 MESSAGE_PARTS = (24, 96, 400)
 #: A report is shown in pages of this many characters.
 REPORT_PAGE_CHARS = 6_000
+#: Progress shown where nobody says how much; of what is completed the report tells more.
+EVENTS, EVENTS_OF_COMPLETED = 10, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,8 @@ class Look:
     after_seq: int | None = None
     last_messages: int = 1
     message_max_chars: int = 1_200
-    #: 0 leaves the progress out altogether.
-    progress_events: int = 10
+    #: The newest, or the first behind `after_seq`. 0 leaves the progress out altogether.
+    progress_events: int | None = None
     progress_max_chars: int = 240
     report_offset: int = 0
 
@@ -243,16 +245,18 @@ def _queue_state(
 def _progress(
     reading: Reading, operation: Operation, wanted: Look
 ) -> tuple[tuple[views.ProgressEvent, ...] | None, int | None]:
-    if wanted.progress_events == 0:
+    most = wanted.progress_events
+    if most is None:
+        is_news = wanted.after_seq is not None or operation.status is not Status.COMPLETED
+        most = EVENTS if is_news else EVENTS_OF_COMPLETED
+    if most == 0:
         return None, None
     if wanted.after_seq is None:
         # What the agent says is in the latest messages, put together.
-        written = journal.newest(
-            reading, operation.id, wanted.progress_events, without=Category.ASSISTANT
-        )
+        written = journal.newest(reading, operation.id, most, without=Category.ASSISTANT)
         next_after_seq = operation.last_seq
     else:
-        written = journal.after(reading, operation.id, wanted.after_seq, wanted.progress_events)
+        written = journal.after(reading, operation.id, wanted.after_seq, most)
         next_after_seq = written[-1].seq if written else wanted.after_seq
     events = tuple(
         views.ProgressEvent(
