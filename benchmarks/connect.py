@@ -4,6 +4,7 @@ Beside it a bare Python loop that reads JSON and answers: nothing in Python can 
 take turns, so that a busy moment of the machine hits both.
 """
 
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -18,18 +19,29 @@ MEGABYTE = 1_000_000
 
 def measure(installation: Installation, rounds: Rounds) -> Iterator[Figure]:
     with stage(installation) as place:
-        yield _cold(place, rounds.of(7, 3))
+        yield from _cold(place, rounds.of(7, 3))
         yield from _with_the_worker_up(place, rounds.of(60, 15))
 
 
-def _cold(place: Stage, count: int) -> Figure:
-    """No worker runs: the pipe starts one. The first start also makes the database."""
-    times = []
+def _cold(place: Stage, count: int) -> Iterator[Figure]:
+    """No worker runs: the pipe answers by itself, and starts one, which answers the first call. The
+    first start also makes the database."""
+    connected, called = [], []
     for _ in range(count):
         place.end_worker()
-        with started(place.installation.server, place.environ) as (_client, seconds):
-            times.append(seconds * 1000)
-    return Figure(what="connect, no worker yet", unit="ms", ours=spread(times), aim=Aim(limit=1500))
+        began = time.perf_counter()
+        with started(place.installation.server, place.environ) as (client, seconds):
+            client.request("tools/list", {})
+            connected.append(seconds * 1000)
+            called.append((client.call("codex_health_summary").at - began) * 1000)
+    what = "connect, no worker yet"
+    yield Figure(what=what, unit="ms", ours=spread(connected), aim=Aim(limit=1500))
+    yield Figure(
+        what="the first call answered, no worker yet",
+        unit="ms",
+        ours=spread(called),
+        note="from the start of the pipe",
+    )
 
 
 def _with_the_worker_up(place: Stage, count: int) -> Iterator[Figure]:

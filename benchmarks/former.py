@@ -100,17 +100,19 @@ def _starts(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterato
     took: dict[str, list[float]] = {"ours": [], "theirs": []}
     weight: dict[str, list[float]] = {"ours": [], "theirs": []}
     cold: dict[str, list[float]] = {"ours": [], "theirs": []}
+    called: dict[str, list[float]] = {"ours": [], "theirs": []}
     listed: dict[str, int] = {}
     for name, installation in (("ours", ours), ("theirs", theirs)):
         for _ in range(rounds.of(5, 2)):
-            with (
-                _staged(installation) as place,
-                started(installation.server, place.environ) as (_, seconds),
-            ):
-                cold[name].append(seconds * 1000)
+            with _staged(installation) as place:
+                began = time.perf_counter()
+                with started(installation.server, place.environ) as (client, seconds):
+                    cold[name].append(seconds * 1000)
+                    answer = client.call("codex_health_summary")
+                    called[name].append((answer.at - began) * 1000)
     with _staged(ours) as our_place, _staged(theirs) as their_place:
         places = (("ours", ours, our_place), ("theirs", theirs, their_place))
-        with started(ours.server, our_place.environ), started(theirs.server, their_place.environ):
+        with our_place.client(), their_place.client():
             for _ in range(rounds.of(20, 5)):
                 for name, installation, place in places:
                     with started(installation.server, place.environ) as (client, seconds):
@@ -121,6 +123,7 @@ def _starts(ours: Installation, theirs: Installation, rounds: Rounds) -> Iterato
             worker = our_place.worker()
             shared = 0.0 if worker is None else _weight(worker.pid)
     yield _figure("connect, the first client", "ms", cold, 1)
+    yield _figure("its first call answered", "ms", called, 1, "codex_health_summary")
     yield _figure("connect, further clients", "ms", took, 1 / 4)
     yield _figure(
         "memory of each client (RSS)", "MB", weight, 0.4, f"and one worker of {shared:.0f} MB"

@@ -92,8 +92,9 @@ class Stage:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """A client of the product; the first one starts the worker."""
+        """A client of the product, and the worker, which the first one starts."""
         with started(self.installation.server, self.environ) as (client, _):
+            client.request("ping", {})
             yield client
 
     def worker(self) -> psutil.Process | None:

@@ -185,3 +185,33 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     inbox.put(GoalCleared(TH))
     with anyio.fail_after(5):
         assert await inbox.receive_many() == [GoalCleared(TH)]
+
+
+async def test_a_stream_alone_wakes_a_patient_reader_once_and_anything_else_at_once() -> None:
+    inbox = Inbox(TH)
+
+    async def speak() -> None:
+        for number in range(10):
+            inbox.put(delta(f"{number} "))
+            await anyio.sleep(0.3)
+        inbox.put(GoalCleared(TH))
+
+    async with anyio.create_task_group() as tasks:
+        begin = anyio.current_time()
+        tasks.start_soon(speak)
+        with anyio.fail_after(10):
+            assert await inbox.receive_many(begin + 1) == [delta("0 1 2 3 ")]
+            assert anyio.current_time() == begin + 1
+            assert await inbox.receive_many(begin + 9) == [
+                delta("4 5 6 7 8 9 "),
+                GoalCleared(TH),
+            ]
+            assert anyio.current_time() < begin + 4
+
+
+async def test_a_patient_reader_is_nudged_over_what_streams() -> None:
+    inbox = Inbox(TH)
+    inbox.put(delta("a"))
+    inbox.nudge()
+    with anyio.fail_after(5):
+        assert await inbox.receive_many(anyio.current_time() + 60) == [delta("a")]

@@ -4,11 +4,13 @@ Open a thread's inbox *before* the call that makes it speak. What comes for a th
 inbox is kept for a while too, because an answer with a new thread's id and that thread's first
 words may arrive in one read. Nothing here decides anything or waits for a slow reader.
 
-An inbox is bounded. Parts of a stream (deltas) are joined while they wait; when there are too many
-characters they are dropped, and the reader is told how many. Of states (token usage, checklist and
-the like) only the newest waits. Starts, ends, errors and requests are few and are always kept.
+An inbox is bounded. Parts of a stream (deltas) are joined while they wait, and need not wake a
+reader who has no use for half a sentence. When there are too many characters they are dropped, and
+the reader is told how many. Of states (token usage, checklist and the like) only the newest waits.
+Starts, ends, errors and requests are few and are always kept.
 """
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,15 +67,24 @@ class Inbox:
         self._droppable = 0
         self._dropped = DeltasDropped(thread_id, 0, 0)
         self._nudged = False
+        #: Something waits that is no part of a stream.
+        self._is_urgent = False
         self._something = anyio.Event()
 
-    async def receive_many(self) -> list[Said]:
-        """Everything that waits, in order; waits while there is nothing, or until `nudge`."""
-        while not self._waiting and not self._nudged:
+    async def receive_many(self, streams_at: float = -math.inf) -> list[Said]:
+        """Everything that waits, in order; waits while there is nothing, or until `nudge`. For
+        parts of a stream alone it waits until `streams_at`."""
+        while not self._is_due(streams_at):
             self._something = anyio.Event()
-            await self._something.wait()
+            with anyio.move_on_at(streams_at if self._waiting else math.inf):
+                await self._something.wait()
         self._nudged = False
         return self.take_all()
+
+    def _is_due(self, streams_at: float) -> bool:
+        if self._nudged or self._is_urgent:
+            return True
+        return bool(self._waiting) and anyio.current_time() >= streams_at
 
     def nudge(self) -> None:
         """Let the reader look up, for a reason of its own, though Codex said nothing."""
@@ -87,19 +98,25 @@ class Inbox:
             taken.insert(0, self._dropped)
             self._dropped = DeltasDropped(self.thread_id, 0, 0)
         self._waiting.clear()
+        self._is_urgent = False
         self._characters = self._droppable = 0
         return taken
 
     def put(self, said: Said) -> None:
         """Keep it for the reader; never waits, never raises."""
         if isinstance(said, _DELTAS):
+            is_first = not self._waiting
             self._put_delta(said)
-        elif isinstance(said, _STATES):
+            if is_first:
+                self._something.set()
+            return
+        if isinstance(said, _STATES):
             self._put_state(said)
         elif isinstance(said, _DROPPABLE):
             self._put_droppable(said)
         else:
             self._waiting.append(said)
+        self._is_urgent = True
         self._something.set()
 
     def _put_delta(self, delta: Delta) -> None:

@@ -149,10 +149,9 @@ class Follower:
         if self._unheard:
             return []
         wake_at = min(self._flush_at(), self._look_at, self._next_by, self._questions.wake_at)
-        if wake_at == math.inf:
-            return await self._inbox.receive_many()
         with anyio.move_on_at(wake_at):
-            return await self._inbox.receive_many()
+            # What streams is not written down before.
+            return await self._inbox.receive_many(streams_at=self._written_at + FLUSH_SECONDS)
         return []
 
     async def _hear(self, said: Sequence[Said]) -> None:
