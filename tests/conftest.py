@@ -53,13 +53,6 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def postgres_book(postgres_server: Postgres) -> Iterator[str]:
-    """One book for all who want an empty one: making it takes longer than most tests."""
-    with postgres_server.database() as url:
-        yield url
-
-
 @pytest.fixture
 def where_postgres_runs(request: pytest.FixtureRequest) -> None:
     """Skips a test where no PostgreSQL can be started, but never in CI."""
@@ -71,10 +64,10 @@ def where_postgres_runs(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"there is no PostgreSQL on this machine: {error}")
 
 
-@pytest.fixture(params=BOOKS)
+@pytest.fixture
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where there is an empty book, over each of both: a path, or the URL of a PostgreSQL
-    database."""
+    """Where there is an empty book, over each of both or over the one that `--book` names: a path,
+    or the URL of a PostgreSQL database."""
     return _empty_book(request, tmp_path)
 
 
@@ -95,26 +88,29 @@ def _empty_book(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     if getattr(request, "param", "sqlite") == "sqlite":
         return tmp_path / "state.sqlite3"
     request.getfixturevalue("where_postgres_runs")
-    url: str = request.getfixturevalue("postgres_book")
-    emptied(url)
-    return url
+    server: Postgres = request.getfixturevalue("postgres_server")
+    # One for all who want an empty one: making it takes longer than most tests.
+    return emptied(server.book())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--book",
         choices=BOOKS,
-        help="what the tests of the work, the desk and the selftest keep their book in: one "
-        "of both for all of them; by default SQLite, and where a test is marked "
-        "`over_both`, PostgreSQL too",
+        help="what the tests of the store, the work, the desk and the selftest keep their book "
+        "in: one of both for all of them; by default SQLite, and for those of the store and "
+        "what is marked `over_both`, PostgreSQL too",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "book_at" not in metafunc.fixturenames:
-        return
     chosen = metafunc.config.getoption("--book")
-    if chosen is not None:
-        metafunc.parametrize("book_at", [chosen], indirect=True)
-    elif metafunc.definition.get_closest_marker("over_both"):
-        metafunc.parametrize("book_at", BOOKS, indirect=True)
+    marks = metafunc.definition.iter_markers("parametrize")
+    said = {mark.args[0] for mark in marks}
+    for name in ("where", "book_at"):
+        if name not in metafunc.fixturenames or name in said:
+            continue
+        if chosen is not None:
+            metafunc.parametrize(name, [chosen], indirect=True)
+        elif name == "where" or metafunc.definition.get_closest_marker("over_both"):
+            metafunc.parametrize(name, BOOKS, indirect=True)

@@ -13,18 +13,25 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
-from codex_control_plane_mcp.store.book import Writing, opened
+from codex_control_plane_mcp.store.book import opened
+from codex_control_plane_mcp.store.engine import connect_postgres
 from codex_control_plane_mcp.store.schema import metadata
+
+if TYPE_CHECKING:
+    # All of the product, which most tests here have no need of.
+    from codex_control_plane_mcp.selftest.sweep import FreshDatabase
 
 #: `initdb` takes about a second on an idle machine.
 INITDB_TIMEOUT_SECONDS = 60.0
@@ -55,7 +62,7 @@ class Postgres:
     pid: int
     #: On 127.0.0.1, where it speaks TLS; it names the socket, too.
     port: int = 5432
-    _numbers: Iterator[int] = field(default_factory=count, repr=False)
+    _numbers: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     def url(self, database: str) -> str:
         """The database as SQLAlchemy names it."""
@@ -65,23 +72,30 @@ class Postgres:
         """The database for a role, as people write it."""
         return f"postgresql://{role}@:{self.port}/{database}?host={quote(str(self.host))}"
 
-    @contextmanager
-    def emptied(self) -> Iterator[str]:
-        """The one book of this process on the server, without what was written into it."""
-        name = f"book_{os.getpid()}"
-        with suppress(psycopg.errors.DuplicateDatabase):
-            self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield emptied(self.url(name))
+    @cache  # noqa: B019  # few servers, and each as long as its process
+    def book(self) -> str:
+        """The one book of this process on the server. Ask for it `emptied`."""
+        url = self._create(f"book_{os.getpid()}")
+        with opened(url):
+            return url
+
+    def book_of_each_process(self) -> FreshDatabase:
+        """`book`, emptied, for whichever process asks."""
+        return partial(_book_of_this_process, self.host, self.pid)
 
     @contextmanager
     def database(self) -> Iterator[str]:
         """A fresh, empty database as a URL; dropped at the end, whoever is still connected."""
         name = f"test_{next(self._numbers)}"
-        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         try:
-            yield self.url(name)
+            yield self._create(name)
         finally:
             self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _create(self, database: str) -> str:
+        named = sql.Identifier(database)
+        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(named))
+        return self.url(database)
 
     def _run(self, statement: sql.Composed) -> None:
         with self._connect() as connection:
@@ -95,6 +109,10 @@ class Postgres:
             dbname="postgres",
             autocommit=True,
         )
+
+
+def _book_of_this_process(host: Path, pid: int) -> AbstractContextManager[str]:
+    return nullcontext(emptied(Postgres(host, pid).book()))
 
 
 @dataclass(frozen=True)
@@ -233,15 +251,17 @@ def _running(
 
 
 def emptied(url: str) -> str:
-    """The book at `url`, without what anybody wrote into it. Making a new one takes longer than
-    most tests."""
-    with opened(url) as book:
-        book.write_now(_empty)
+    """The book at `url`, without what anybody wrote into it."""
+    with connect_postgres(url, autocommit=True) as connection:
+        connection.execute(_EMPTY)
     return url
 
 
-def _empty(writing: Writing) -> None:
-    # What every book has from its beginning stays.
-    kept = ("edition", "claim_epoch")
-    tables = ", ".join(one.name for one in metadata.sorted_tables if one.name not in kept)
-    writing.connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+# What every book has from its beginning stays. Not TRUNCATE, which makes each table's files anew
+# and takes longer than most tests: here there is little to delete. As a replica's, so that nothing
+# asks in which order.
+_KEPT = ("edition", "claim_epoch")
+_EMPTY = "; ".join(
+    ["SET session_replication_role = replica"]
+    + [f"DELETE FROM {name}" for name in metadata.tables if name not in _KEPT]  # noqa: S608
+)

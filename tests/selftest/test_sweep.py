@@ -1,8 +1,8 @@
 """The promises hold in every history. This is the proof that runs in CI."""
 
+from __future__ import annotations
+
 import os
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,10 @@ from codex_control_plane_mcp.selftest.sweep import (
 if os.name == "posix":
     from tests.postgres import Postgres
 
+#: Of so many histories one is told over PostgreSQL each time. It shares no factor with the number
+#: of faults and of ways to die, so each of them comes up.
+EVERY = 17
+
 
 @pytest.fixture(autouse=True)
 def _processes_without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,16 +34,12 @@ def _processes_without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> FreshDatabase | None:
-    """Where histories are told with `--book=postgres`."""
-    if request.config.getoption("--book") != "postgres":
+def database(request: pytest.FixtureRequest, book_at: Path | str) -> FreshDatabase | None:
+    """Where histories are told."""
+    if isinstance(book_at, Path):
         return None
-    server = request.getfixturevalue("postgres_server")
-    return partial(_emptied, server.host, server.pid)
-
-
-def _emptied(host: Path, pid: int) -> AbstractContextManager[str]:
-    return Postgres(host, pid).emptied()
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.book_of_each_process()
 
 
 def _tallied(cases: list[Case], database: FreshDatabase | None = None) -> Tally:
@@ -65,6 +65,28 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_codex_does(
     tally = _tallied(list(every_fault(scenario)), database)
     assert tally.breaches == []
     assert tally.histories > 40
+
+
+@pytest.mark.over_both
+def test_nothing_is_lost_doubled_or_wrong_whatever_comes_together(
+    database: FreshDatabase | None,
+) -> None:
+    with silence():
+        cases = list(at_random(seed=2026, kills=120))
+    assert {case.scenario for case in cases} == set(SCENARIOS)
+    tally = _tallied(cases, database)
+    assert tally.breaches == []
+    assert tally.deaths > 70
+
+
+@pytest.mark.usefixtures("where_postgres_runs")
+def test_over_postgres_it_is_the_same_history_to_the_letter(postgres_server: Postgres) -> None:
+    """A part of the sweeps, for each time; `make test-postgres` has all of them told over it."""
+    with silence():
+        cases = [*every_point(), *every_fault()][::EVERY]
+    told = list(tell_all(cases, database=postgres_server.book_of_each_process()))
+    assert [breach for one in told for breach in one.breaches] == []
+    assert told == list(tell_all(cases))
 
 
 def test_the_same_seed_is_the_same_history() -> None:

@@ -507,6 +507,7 @@ async def test_what_codex_offers_and_what_hooks_told_is_looked_at_anew(bench: Wo
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such modes there")
+@pytest.mark.usefixtures("in_a_file")
 async def test_files_that_others_can_read_are_closed_to_them(bench: Workbench) -> None:
     state_db = bench.means.settings.state_db
     state_db.chmod(0o644)

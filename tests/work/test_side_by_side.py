@@ -15,6 +15,7 @@ from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Turn
 from codex_control_plane_mcp.store import workers
+from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.case import Case
 from tests.work.house import House, Task
@@ -175,28 +176,45 @@ async def test_a_fenced_worker_cannot_claim(house: House, codex: FakeCodex) -> N
     assert ended.generation == house.worker.generation == 3
 
 
+#: How to have whatever is written of one operation refused, and how to let it be again.
+BREAK = {
+    "sqlite": "CREATE TRIGGER broken BEFORE INSERT ON journal"
+    " WHEN NEW.operation_id = '{}' BEGIN SELECT RAISE(FAIL, 'broken'); END",
+    "postgresql": "ALTER TABLE journal ADD CONSTRAINT broken CHECK (operation_id <> '{}')"
+    " NOT VALID",
+}
+MEND = {
+    "sqlite": "DROP TRIGGER broken",
+    "postgresql": "ALTER TABLE journal DROP CONSTRAINT broken",
+}
+
+
 @contextmanager
-def _broken_disk(path: Path, task: Task) -> Iterator[None]:
+def _broken_disk(book: Book, task: Task) -> Iterator[None]:
     """Nothing can be written about one operation, for as long as this lasts."""
-    with sqlite3.connect(path) as disk:
-        disk.execute(
-            "CREATE TRIGGER broken BEFORE INSERT ON journal "
-            f"WHEN NEW.operation_id = '{task.id}' BEGIN SELECT RAISE(FAIL, 'broken'); END"
+
+    def run(statements: dict[str, str]) -> None:
+        book.write_now(
+            lambda writing: writing.connection.exec_driver_sql(
+                statements[writing.connection.dialect.name].format(task.id)
+            )
         )
-    yield
-    with sqlite3.connect(path) as disk:
-        disk.execute("DROP TRIGGER broken")
-    disk.close()
+
+    run(BREAK)
+    try:
+        yield
+    finally:
+        run(MEND)
 
 
 async def test_what_goes_wrong_with_one_does_not_touch_the_others(
-    house: House, codex: FakeCodex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    house: House, codex: FakeCodex, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The operation goes on from what is on record, once it can."""
     unlucky = await house.submit("One.", project="project-1")
     turn = await codex.turn(1)
     await unlucky.becomes(Status.RUNNING)
-    with _broken_disk(tmp_path / "state.sqlite3", unlucky):
+    with _broken_disk(house.book, unlucky):
         turn.completes("Nobody could write this down.")
         await anyio.sleep(1)
         lucky = await house.submit("Two.", project="project-2")
@@ -211,6 +229,7 @@ async def test_what_goes_wrong_with_one_does_not_touch_the_others(
     assert "went wrong" in caplog.text
 
 
+@pytest.mark.usefixtures("in_a_file")
 async def test_a_queue_that_could_not_be_looked_at_is_looked_at_again(
     house: House, codex: FakeCodex, tmp_path: Path
 ) -> None:

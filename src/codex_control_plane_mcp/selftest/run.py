@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -67,9 +68,11 @@ def tell_all(
         with silence():
             yield from (tell(case, database) for case in cases)
         return
-    # Spawned, not forked: nothing of this process can leak into a history.
-    with multiprocessing.get_context("spawn").Pool(several, _be_silent) as pool:
-        yield from pool.imap(partial(tell, database=database), cases, chunksize=4)
+    # Spawned, not forked: nothing of this process can leak into a history. An executor, for it says
+    # so when one of its processes dies; a pool waits for ever.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(several, spawn, _be_silent) as executor:
+        yield from executor.map(partial(tell, database=database), cases, chunksize=4)
 
 
 class silence:  # noqa: N801  # read as a verb
