@@ -13,6 +13,7 @@ from codex_control_plane_mcp.selftest.sweep import (
     Case,
     FreshDatabase,
     at_random,
+    every_cut,
     every_fault,
     every_point,
     tell,
@@ -22,7 +23,7 @@ if os.name == "posix":
     from tests.postgres import Postgres
 
 #: Of so many histories one is told over PostgreSQL each time. It shares no factor with the number
-#: of faults and of ways to die, so each of them comes up.
+#: of faults, of ways to die and of outages, so each of them comes up.
 EVERY = 17
 
 
@@ -67,6 +68,15 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_codex_does(
     assert tally.histories > 40
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_nothing_is_lost_doubled_or_wrong_whenever_the_database_is_out_of_reach(
+    scenario: str, database: FreshDatabase | None
+) -> None:
+    tally = _tallied(list(every_cut(scenario)), database)
+    assert tally.breaches == []
+    assert tally.histories > 60
+
+
 @pytest.mark.over_both
 def test_nothing_is_lost_doubled_or_wrong_whatever_comes_together(
     database: FreshDatabase | None,
@@ -83,7 +93,7 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_comes_together(
 def test_over_postgres_it_is_the_same_history_to_the_letter(postgres_server: Postgres) -> None:
     """A part of the sweeps, for each time; `make test-postgres` has all of them told over it."""
     with silence():
-        cases = [*every_point(), *every_fault()][::EVERY]
+        cases = [*every_point(), *every_fault(), *every_cut()][::EVERY]
     told = list(tell_all(cases, database=postgres_server.book_of_each_process()))
     assert [breach for one in told for breach in one.breaches] == []
     assert told == list(tell_all(cases))

@@ -445,6 +445,20 @@ MUTANTS = (
         "plan: undisturbed",
         _one("store.book", "            self.bell.ring(news)\n", "            pass\n"),
     ),
+    Mutant(
+        "claim-unheard",
+        "a claim is forgotten where the line to the database broke before its answer",
+        "I5",
+        "plan: line cut after a commit",
+        _one("work.workshop", "            self._in_doubt = True\n", "            pass\n"),
+    ),
+    Mutant(
+        "kept-twice",
+        "what a commit whose answer was lost had written is written again",
+        "I6",
+        "plan: line cut after a commit",
+        _one("work.spool", "if operation.last_seq == kept.after_seq:", "if True:"),
+    ),
 )
 
 
@@ -487,12 +501,12 @@ def main(name: str) -> None:
 
 
 def hunt(mutant: Mutant) -> Verdict:
-    from codex_control_plane_mcp.selftest.sweep import every_fault, every_point, tell
+    from codex_control_plane_mcp.selftest.sweep import every_cut, every_fault, every_point, tell
 
     scenario = mutant.cases.partition(":")[0]
     told = None
     number = 0
-    for sweep in (every_point, every_fault):
+    for sweep in (every_point, every_fault, every_cut):
         for case in sweep(scenario):
             if case.name.startswith(mutant.cases):
                 number += 1

@@ -66,6 +66,10 @@ class Case:
     #: The points at which it stops for so long that another takes its place.
     stops: tuple[int, ...] = ()
     stopped_seconds: float = 0.0
+    #: The points at which the line to the database breaks.
+    cuts: tuple[int, ...] = ()
+    #: So long it is out of reach then.
+    outage_seconds: float = 0.0
     #: The how-manieth call of which method meets which fault.
     faults: tuple[tuple[str, int, Fault], ...] = ()
     #: How new turns show at first.
@@ -110,7 +114,7 @@ async def _tell(case: Case, folder: Path, url: str | None) -> Told:
     watch = Watch()
     world = World(
         folder,
-        Doom(case.kills, case.stops),
+        Doom(case.kills, case.stops, case.cuts, case.outage_seconds),
         on_commit=lambda book: watch.look(book, book.generation),
         with_it=case.with_it,
         stopped_seconds=case.stopped_seconds,
@@ -254,8 +258,23 @@ def _sleeps(scenario: str, points: tuple[str, ...]) -> Iterator[Case]:
 _SLEEPS = {"stopped": RESTART_SECONDS + 0.02, "stopped for long": 90.0}
 
 
+def every_cut(*scenarios: str) -> Iterator[Case]:
+    """The line to the database breaks before and after each commit of the undisturbed history, for
+    a moment and for a minute."""
+    for scenario in scenarios or SCENARIOS:
+        for number, name in enumerate(_undisturbed(scenario).points, 1):
+            if name in _COMMITS:
+                for how, seconds in _OUTAGES.items():
+                    case = f"{scenario}: {how} {name} (point {number})"
+                    yield Case(case, scenario, cuts=(number,), outage_seconds=seconds)
+
+
+_COMMITS = ("before a commit", "after a commit")
+_OUTAGES = {"line cut": 0.0, "line cut for a minute": 60.0}
+
+
 def at_random(seed: int, kills: int) -> Iterator[Case]:
-    """Histories with several deaths, until so many have been died."""
+    """Histories with several deaths, and lines that break, until so many have been died."""
     dice = random.Random(seed)  # noqa: S311  # a seed is the point
     points = {scenario: len(_undisturbed(scenario).points) for scenario in SCENARIOS}
     faults = {scenario: [*_faults(scenario, _undisturbed(scenario).calls)] for scenario in points}
@@ -267,8 +286,17 @@ def at_random(seed: int, kills: int) -> Iterator[Case]:
         at = tuple(sorted(dice.sample(range(1, 2 * points[scenario]), deaths)))
         broken = dice.choice(faults[scenario]).faults if dice.random() < 0.3 else ()
         with_it = WithIt.CODEX_DIES if dice.random() < 0.2 else WithIt.NOTHING
+        cuts = tuple(dice.choices(range(1, 2 * points[scenario]), k=dice.randint(0, 3)))
         name = f"random {seed}.{number}: {scenario}, killed at {', '.join(map(str, at))}"
-        yield Case(name, scenario, kills=at, faults=broken, with_it=with_it)
+        yield Case(
+            name,
+            scenario,
+            kills=at,
+            with_it=with_it,
+            cuts=cuts,
+            outage_seconds=dice.choice(tuple(_OUTAGES.values())),
+            faults=broken,
+        )
         kills -= deaths
 
 

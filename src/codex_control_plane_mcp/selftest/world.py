@@ -25,7 +25,12 @@ from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.threads import Action
 from codex_control_plane_mcp.desk.views import InteractionView, OperationView
-from codex_control_plane_mcp.errors import ControlPlaneError, InteractionUnavailable
+from codex_control_plane_mcp.errors import (
+    ControlPlaneError,
+    InteractionUnavailable,
+    StateBusy,
+    Unavailable,
+)
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId
 from codex_control_plane_mcp.model.operation import FINAL
 from codex_control_plane_mcp.selftest.doom import Doom, Killed, Life, MortalBook, MortalWire
@@ -33,8 +38,9 @@ from codex_control_plane_mcp.selftest.fake_codex import AppServer, FakeCodex
 from codex_control_plane_mcp.selftest.history import Breach
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import workers
-from codex_control_plane_mcp.store.book import opened
+from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.operations import Fenced
+from codex_control_plane_mcp.store.presence import LOOK_SECONDS
 from codex_control_plane_mcp.work.workshop import Rules, Workshop
 
 T = TypeVar("T")
@@ -49,6 +55,8 @@ LATE_SECONDS = 45.0
 PATIENCE_SECONDS = 3600.0
 
 
+#: After so long a client tries again what could not be done just now.
+RETRY_SECONDS = 1.0
 #: What a client needs to say something.
 CALL_SECONDS = 0.01
 #: What somebody still does when the client is content, it does within this.
@@ -184,8 +192,9 @@ class World:
                 tasks.start_soon(self._wake_later, life)
 
             life.on_stop = stopped
-            # Fenced: another has taken its place meanwhile, and it leaves.
-            with _without(Killed, Fenced):
+            # Fenced: another has taken its place meanwhile, and it leaves. So does who enters and
+            # finds no database.
+            with _without(Killed, Fenced, StateBusy):
                 await self._live(life, ended)
         if life.is_dead:
             self.deaths += 1
@@ -246,7 +255,12 @@ class World:
                 book,
                 connect,
                 generation,
-                Rules(limits_of(settings), settings.worktrees_folder, settings.spool_folder),
+                Rules(
+                    limits_of(settings),
+                    settings.worktrees_folder,
+                    settings.spool_folder,
+                    may_start=lambda: not self.doom.is_out,
+                ),
                 self.codex.is_gone,
             )
             desk = Desk(book, settings, clock, NoRuntime(), threads=False)
@@ -254,7 +268,19 @@ class World:
                 if not ended.is_set():
                     self._present = Present(desk, tasks, ended)
                     self._tell()
+                if self.doom.cuts:
+                    tasks.start_soon(self._look_now_and_then, book)
                 await workshop.run()
+
+    async def _look_now_and_then(self, book: Book) -> None:
+        """What a host of a fleet does, for nobody was told of a commit that broke the line."""
+        while True:
+            was_out = self.doom.is_out
+            await anyio.sleep(LOOK_SECONDS)
+            if was_out:
+                book.bell.missed()
+            else:
+                book.bell.look()
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -361,6 +387,8 @@ class Client:
                 # In the worker's own task group: when it is killed here, it dies as a whole.
                 try:
                     answer.append(await work(present.desk))
+                except Unavailable:
+                    await anyio.sleep(RETRY_SECONDS)
                 except ControlPlaneError as error:
                     refusal.append(error)
                 finished.set()

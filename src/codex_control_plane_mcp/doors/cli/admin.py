@@ -411,8 +411,8 @@ def selftest(
 ) -> None:
     """Put the promises to the test: nothing lost, nothing done twice, nothing said that is not so.
 
-    Simulates tasks, and kills the worker at every commit and at every word to Codex. Offline, in
-    a folder of its own; your state and your Codex are not touched.
+    Simulates tasks, kills the worker at every commit and at every word to Codex, and takes its
+    database away. Offline, in a folder of its own; your state and your Codex are not touched.
 
     Exit codes: 0 every promise was kept (and every mutant caught), 1 not so, 2 the command is
     wrong.

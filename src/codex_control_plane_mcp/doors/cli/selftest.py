@@ -20,7 +20,13 @@ from codex_control_plane_mcp.selftest import mutants
 from codex_control_plane_mcp.selftest.history import PROMISES
 from codex_control_plane_mcp.selftest.mutants import MUTANTS, Verdict
 from codex_control_plane_mcp.selftest.run import Tally, silence, tell_all
-from codex_control_plane_mcp.selftest.sweep import Case, at_random, every_fault, every_point
+from codex_control_plane_mcp.selftest.sweep import (
+    Case,
+    at_random,
+    every_cut,
+    every_fault,
+    every_point,
+)
 
 _REAL = "codex_control_plane_mcp.selftest.real"
 
@@ -110,6 +116,7 @@ def _sweeps(asked: Asked) -> list[tuple[str, Callable[[], Iterable[Case]]]]:
     sweeps: list[tuple[str, Callable[[], Iterable[Case]]]] = [
         ("a crash at every point", every_point),
         ("every fault", every_fault),
+        ("the database lost", every_cut),
     ]
     if asked.chaos:
         sweeps.append(
