@@ -5,10 +5,11 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from codex_control_plane_mcp.desk.interactions import Given
 from codex_control_plane_mcp.desk.status import REPORT_PAGE_CHARS, Look
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.views import OperationView, WaitView
-from codex_control_plane_mcp.desk.wait import Watched
+from codex_control_plane_mcp.desk.wait import Until, Watched
 from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category, Entry
@@ -181,15 +182,18 @@ async def test_a_wait_ends_when_nothing_happens(at: Reception) -> None:
     assert seconds == pytest.approx(45)
 
 
-async def test_a_wait_without_a_number_ends_at_the_next_status_not_at_each_word(
+async def test_a_wait_without_a_number_ends_at_the_end_not_at_each_status_and_word(
     at: Reception,
 ) -> None:
-    operation_id = await running(at)
+    operation_id = await submitted(at)
 
     async def work() -> None:
-        for _ in range(5):
+        await anyio.sleep(1)
+        await at.workshop.start(operation_id)
+        for _ in range(3):
             await anyio.sleep(1)
             await at.workshop.say(operation_id, "hm ")
+        await anyio.sleep(1)
         await at.workshop.complete(operation_id)
 
     async with anyio.create_task_group() as group:
@@ -198,6 +202,46 @@ async def test_a_wait_without_a_number_ends_at_the_next_status_not_at_each_word(
 
     assert shown.status is Status.COMPLETED
     assert seconds == pytest.approx(5)
+
+
+async def test_a_wait_ends_at_each_question_once(at: Reception) -> None:
+    operation_id = await running(at)
+
+    async def work() -> None:
+        await anyio.sleep(2)
+        await at.workshop.ask(operation_id, {"command": "ls"}, request_id=1)
+        await anyio.sleep(3)
+        # The status stays.
+        await at.workshop.ask(operation_id, {"command": "rm"}, request_id=2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        first, seconds = await waited(at, look(operation_id), 45)
+        assert (len(first.pending_interactions), round(seconds)) == (1, 2)
+        second, seconds = await waited(at, look(operation_id), 45)
+        assert (len(second.pending_interactions), round(seconds)) == (2, 3)
+    # Whoever leaves it to others to answer is not called again and again.
+    assert (await waited(at, look(operation_id), 45))[1] == pytest.approx(45)
+
+
+async def test_a_wait_ends_at_no_answer_but_at_one_that_codex_would_not_have(
+    at: Reception,
+) -> None:
+    operation_id = await running(at)
+    question = await at.workshop.ask(operation_id, {"command": "ls"})
+    await at.desk.answer(Given(question, {"decision": "accept"}, "test"))
+
+    async def work() -> None:
+        await anyio.sleep(50)
+        await at.workshop.refuse(operation_id)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        on_its_way, seconds = await waited(at, look(operation_id), 45)
+        assert (on_its_way.next_recommended_action, round(seconds)) == ("wait", 45)
+        asks_still, seconds = await waited(at, look(operation_id), 45)
+        assert asks_still.next_recommended_action == "answer_pending_interaction"
+        assert seconds == pytest.approx(5)
 
 
 async def test_a_wait_behind_a_number_ends_at_the_next_entry(at: Reception) -> None:
@@ -216,22 +260,6 @@ async def test_a_wait_behind_a_number_ends_at_the_next_entry(at: Reception) -> N
     assert seconds == pytest.approx(3)
 
 
-async def test_a_wait_ends_at_a_second_question_although_the_status_stays(at: Reception) -> None:
-    operation_id = await running(at)
-    await at.workshop.ask(operation_id, {"command": "ls"}, request_id=1)
-
-    async def ask_again() -> None:
-        await anyio.sleep(3)
-        await at.workshop.ask(operation_id, {"command": "rm"}, request_id=2)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(ask_again)
-        shown, seconds = await waited(at, look(operation_id), 45)
-
-    assert len(shown.pending_interactions) == 2
-    assert seconds == pytest.approx(3)
-
-
 async def test_nobody_waits_for_what_is_final(at: Reception) -> None:
     operation_id = await running(at)
     await at.workshop.complete(operation_id)
@@ -245,10 +273,14 @@ class TestWaitingForSeveral:
     """`codex_wait`."""
 
     async def wait(
-        self, at: Reception, ids: list[OperationId], cursor: str | None = None
+        self,
+        at: Reception,
+        ids: list[OperationId],
+        cursor: str | None = None,
+        until: Until = Until.ATTENTION,
     ) -> tuple[WaitView, float]:
         began = anyio.current_time()
-        found = await at.desk.wait(Watched(ids), 45, cursor)
+        found = await at.desk.wait(Watched(ids), 45, cursor, until)
         return found, anyio.current_time() - began
 
     async def test_the_first_to_change_is_told_and_then_the_next(self, at: Reception) -> None:
@@ -271,6 +303,51 @@ class TestWaitingForSeveral:
         assert [line.operation_id for line in second.operations] == [one]
         assert seconds == pytest.approx(2)
         assert second.unfinished == 0
+
+    @pytest.mark.parametrize(
+        ("until", "told"),
+        [
+            (Until.ATTENTION, [(Status.COMPLETED, 2)]),
+            (Until.CHANGE, [(Status.RUNNING, 1), (Status.COMPLETED, 1)]),
+        ],
+    )
+    async def test_only_who_wants_every_change_is_told_of_those_that_want_nobody(
+        self, at: Reception, until: Until, told: list[tuple[Status, float]]
+    ) -> None:
+        operation_id = await submitted(at)
+
+        async def work() -> None:
+            await anyio.sleep(1)
+            await at.workshop.start(operation_id)
+            await anyio.sleep(1)
+            await at.workshop.complete(operation_id)
+
+        heard, cursor = [], None
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            while True:
+                found, seconds = await self.wait(at, [operation_id], cursor, until)
+                heard += [(line.status, round(seconds)) for line in found.operations]
+                cursor = found.cursor
+                if found.unfinished == 0:
+                    break
+        assert heard == told
+
+    async def test_a_second_question_is_told_although_the_status_stays(self, at: Reception) -> None:
+        operation_id = await running(at)
+        await at.workshop.ask(operation_id, {"command": "ls"}, request_id=1)
+        first, _ = await self.wait(at, [operation_id])
+
+        async def ask_again() -> None:
+            await anyio.sleep(3)
+            await at.workshop.ask(operation_id, {"command": "rm"}, request_id=2)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask_again)
+            second, seconds = await self.wait(at, [operation_id], first.cursor)
+
+        assert [line.pending_interaction_count for line in second.operations] == [2]
+        assert seconds == pytest.approx(3)
 
     async def test_what_is_final_or_waits_for_a_person_is_told_at_once(self, at: Reception) -> None:
         one, two, three = await running(at, 1), await running(at, 2), await running(at, 3)

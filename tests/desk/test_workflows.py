@@ -14,7 +14,7 @@ from codex_control_plane_mcp.desk.interrupt import Whole
 from codex_control_plane_mcp.desk.runtime import LiveGoal
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.views import OperationView, WaitView
-from codex_control_plane_mcp.desk.wait import Watched
+from codex_control_plane_mcp.desk.wait import Until, Watched
 from codex_control_plane_mcp.desk.workflows.deciding import CARRY_OUT, Adopt, Approve
 from codex_control_plane_mcp.desk.workflows.starting import StartPlan, StartReview
 from codex_control_plane_mcp.desk.workflows.status import PLAN_PAGE_CHARS, Look
@@ -675,8 +675,8 @@ async def test_several_workflows_and_tasks_are_waited_for_together(at: Reception
     )
     watched = Watched([OperationId(task.operation_id)], [WorkflowId(plan.workflow_id)])
 
-    async def wait(cursor: str | None) -> WaitView:
-        return await at.desk.wait(watched, 45, cursor)
+    async def wait(cursor: str | None, until: Until = Until.ATTENTION) -> WaitView:
+        return await at.desk.wait(watched, 45, cursor, until)
 
     async def work() -> None:
         await anyio.sleep(1)
@@ -691,7 +691,7 @@ async def test_several_workflows_and_tasks_are_waited_for_together(at: Reception
         first = await wait(None)
         assert [line.phase for line in first.workflows] == [Phase.PLAN_READY]
         assert (first.operations, first.unfinished) == ((), 2)
-        second = await wait(first.cursor)
+        second = await wait(first.cursor, Until.CHANGE)
         assert [line.phase for line in second.workflows] == [Phase.EXECUTING]
         third = await wait(second.cursor)
     assert [line.status for line in third.operations] == [Status.FAILED]

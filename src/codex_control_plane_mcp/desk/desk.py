@@ -66,9 +66,11 @@ from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
     STARTED,
+    Until,
     Watched,
+    attention,
     changed,
-    next_change,
+    next_entry,
     reached,
 )
 from codex_control_plane_mcp.desk.workflows.desk import Workflows
@@ -221,9 +223,13 @@ class Desk:
         return await self._book.write(store)
 
     async def status(self, wanted: Look, wait_seconds: float = 0) -> views.OperationView:
-        """How an operation stands, now or at the next change."""
+        """How an operation stands, now or once it has ended or asks something; behind a number, at
+        the next entry."""
         if wait_seconds > 0:
-            await next_change(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
+            if wanted.after_seq is None:
+                await attention(self._book, wanted.operation_id, wait_seconds)
+            else:
+                await next_entry(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
         now = self._clock.now()
         return await self._book.glance(lambda reading: look(reading, wanted, self._limits, now))
 
@@ -233,10 +239,14 @@ class Desk:
         return await self.status(Look(operation_id=operation_id, progress_events=0))
 
     async def wait(
-        self, watched: Watched, wait_seconds: float, cursor: str | None
+        self,
+        watched: Watched,
+        wait_seconds: float,
+        cursor: str | None,
+        what: Until = Until.ATTENTION,
     ) -> views.WaitView:
         """What changed, as soon as something did."""
-        return await changed(self._book, watched, wait_seconds, cursor)
+        return await changed(self._book, watched, wait_seconds, cursor, what)
 
     async def interactions(self, page: Page) -> views.InteractionList:
         """Codex's questions."""

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.desk.status import (
 )
 from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS, enter
 from codex_control_plane_mcp.desk.texts import plain
-from codex_control_plane_mcp.desk.wait import next_change, reached
+from codex_control_plane_mcp.desk.wait import reached
 from codex_control_plane_mcp.errors import DuplicatePromptActive
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import FINAL, Operation
@@ -66,7 +66,7 @@ async def action_status(
     if not isinstance(operation.request, CompactThread):
         raise not_found([action_id])
     if wait_seconds > 0:
-        await next_change(book, action_id, wait_seconds, None)
+        await reached(book, action_id, FINAL, wait_seconds)
         operation = await book.read(lambda reading: found(reading, action_id))
     return _view(operation)
 

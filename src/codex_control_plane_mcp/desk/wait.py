@@ -4,20 +4,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain
 from typing import TypeVar
 
 import anyio
 
 from codex_control_plane_mcp.desk import views
-from codex_control_plane_mcp.desk.status import lines, not_found
+from codex_control_plane_mcp.desk.status import lines, not_found, open_questions
 from codex_control_plane_mcp.desk.workflows.standing import found, present
 from codex_control_plane_mcp.desk.workflows.status import line as workflow_line
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, WITH_TURN, Status
 from codex_control_plane_mcp.model.request import digest
-from codex_control_plane_mcp.model.workflow import ENDED, UNDECIDED, WANTS_SOMEBODY, Phase
+from codex_control_plane_mcp.model.workflow import ENDED, UNDECIDED, Phase
 from codex_control_plane_mcp.store import interactions, operations
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
@@ -46,6 +47,16 @@ STARTED = WITH_TURN | FINAL
 ENDED_OR_ASKS = FINAL | WAITS_FOR_PEOPLE
 
 
+class Until(StrEnum):
+    """What ends a wait, beside its time."""
+
+    #: Something has ended, or wants an answer or a decision. An agent pays for each return with a
+    #: request of its model, and has nothing to do at the others.
+    ATTENTION = "attention"
+    #: Another status, too.
+    CHANGE = "change"
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What somebody waits for. The sequences say in which order it is told."""
@@ -67,6 +78,8 @@ class Stand:
     status_seq: int
     #: How many questions Codex has ever asked in it: a second one changes no status.
     asked: int
+    #: Whether one of them wants an answer: one that is on its way is none any more.
+    asks: bool
 
     @property
     def place(self) -> str:
@@ -78,8 +91,13 @@ class Stand:
         return self.status in FINAL
 
     @property
+    def rests(self) -> bool:
+        """Nothing more will come by itself."""
+        return self.has_ended
+
+    @property
     def wants_somebody(self) -> bool:
-        return self.has_ended or self.status in WAITS_FOR_PEOPLE
+        return self.rests or self.asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +108,20 @@ class WorkflowStand:
     phase: Phase
     #: Equal as long as it is in the same phase, with the same plan and the same questions.
     place: str
+    #: Whether Codex wants an answer.
+    asks: bool
 
     @property
     def has_ended(self) -> bool:
         return self.phase in ENDED
 
     @property
+    def rests(self) -> bool:
+        return self.phase in ENDED | UNDECIDED
+
+    @property
     def wants_somebody(self) -> bool:
-        return self.phase in ENDED | WANTS_SOMEBODY
+        return self.rests or self.asks
 
 
 Stands = Mapping[str, Stand | WorkflowStand]
@@ -110,10 +134,25 @@ def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, St
     if missing := [id_ for id_ in ids if id_ not in marks]:
         raise not_found(missing)
     asked = interactions.asked_counts(reading, ids)
+    asking = _asking(reading, {id_: mark.status for id_, mark in marks.items()})
     return {
-        id_: Stand(marks[id_].status, marks[id_].last_seq, marks[id_].status_seq, asked.get(id_, 0))
+        id_: Stand(
+            marks[id_].status,
+            marks[id_].last_seq,
+            marks[id_].status_seq,
+            asked.get(id_, 0),
+            id_ in asking,
+        )
         for id_ in ids
     }
+
+
+def _asking(reading: Reading, statuses: Mapping[OperationId, Status]) -> frozenset[OperationId]:
+    """Those with a question that wants an answer."""
+    waiting = [id_ for id_, status in statuses.items() if status in WAITS_FOR_PEOPLE]
+    if not waiting:  # most looks: they cost nothing more
+        return frozenset()
+    return frozenset(id_ for id_, asked in open_questions(reading, waiting).items() if asked)
 
 
 def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
@@ -123,7 +162,8 @@ def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
     asked = interactions.asked_counts(reading, [at.operation.id])
     plans = [plan.hash for plan in (at.proposal, at.candidate) if plan is not None]
     place = digest([at.phase, at.operation.id, plans, list(asked.values())])[:8]
-    return WorkflowStand(workflow.operation_ids, at.phase, place)
+    asking = _asking(reading, {at.operation.id: at.operation.status})
+    return WorkflowStand(workflow.operation_ids, at.phase, place, bool(asking))
 
 
 async def until(
@@ -163,33 +203,36 @@ async def reached(
     await until(book, [operation_id], seconds, lambda now: now[operation_id].status in statuses)
 
 
-async def next_change(
-    book: Book, operation_id: OperationId, seconds: float, after_seq: int | None
-) -> None:
-    """Return when something is new: any entry behind `after_seq`, or without that another status
-    or a new question; at once where nothing will change any more."""
+async def attention(book: Book, operation_id: OperationId, seconds: float) -> None:
+    """Return when the operation has ended, or Codex asks something that it did not ask before, or
+    after `seconds`."""
     first: list[Stand] = []
 
     def enough(now: OperationStands) -> bool:
-        stand = now[operation_id]
-        first.append(stand)
-        if stand.status in FINAL:
-            return True
-        if after_seq is not None:
-            return stand.last_seq > after_seq
-        return stand.place != first[0].place
+        first.append(now[operation_id])
+        return _calls(now[operation_id], first[0])
 
     await until(book, [operation_id], seconds, enough)
 
 
-async def next_phase(book: Book, workflow_id: WorkflowId, seconds: float) -> None:
-    """Return when a workflow is in another phase, has another plan, or Codex asked something; at
-    once where nothing will change by itself."""
+async def next_entry(book: Book, operation_id: OperationId, seconds: float, after_seq: int) -> None:
+    """Return when there is an entry behind `after_seq`; at once where nothing more will come."""
+
+    def enough(now: OperationStands) -> bool:
+        stand = now[operation_id]
+        return stand.has_ended or stand.last_seq > after_seq
+
+    await until(book, [operation_id], seconds, enough)
+
+
+async def attention_of_workflow(book: Book, workflow_id: WorkflowId, seconds: float) -> None:
+    """Return when nothing more will come of the workflow by itself, or Codex asks something that
+    it did not ask before, or after `seconds`."""
     first: list[WorkflowStand] = []
 
     def enough(now: WorkflowStand) -> bool:
         first.append(now)
-        return now.phase in ENDED | UNDECIDED or now.place != first[0].place
+        return _calls(now, first[0])
 
     await _until(
         book,
@@ -200,8 +243,15 @@ async def next_phase(book: Book, workflow_id: WorkflowId, seconds: float) -> Non
     )
 
 
+def _calls(now: Stand | WorkflowStand, first: Stand | WorkflowStand) -> bool:
+    """Whether somebody who has seen `first` is needed. A question that was open then does not call
+    again: whoever leaves it to others would be called without end."""
+    known = first.asks and now.place == first.place
+    return now.rests or (now.asks and not known)
+
+
 async def changed(
-    book: Book, watched: Watched, seconds: float, cursor: str | None
+    book: Book, watched: Watched, seconds: float, cursor: str | None, what: Until
 ) -> views.WaitView:
     """What of `watched` changed since `cursor`, as soon as there is something.
 
@@ -223,9 +273,12 @@ async def changed(
         return [*watched.operations, *chain.from_iterable(belong)]
 
     def is_news(id_: str, one: Stand | WorkflowStand) -> bool:
-        if seen is not None:
-            return one.place != seen[id_]
-        return one.wants_somebody or one.place != first[0][id_].place
+        before = first[0][id_].place if seen is None else seen[id_]
+        match what:
+            case Until.ATTENTION:
+                return one.wants_somebody and (seen is None or one.place != before)
+            case Until.CHANGE:
+                return one.place != before or (seen is None and one.wants_somebody)
 
     def enough(now: Stands) -> bool:
         first.append(now)

@@ -8,7 +8,7 @@ from codex_control_plane_mcp.desk.placing import placement
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.submit import Accepted, Task
-from codex_control_plane_mcp.desk.wait import next_phase
+from codex_control_plane_mcp.desk.wait import attention_of_workflow
 from codex_control_plane_mcp.desk.workflows.deciding import Adopt, Approve, adopt, approve, check
 from codex_control_plane_mcp.desk.workflows.revising import check_more, say_more
 from codex_control_plane_mcp.desk.workflows.standing import found, present
@@ -67,9 +67,9 @@ class Workflows:
         return await self._begin(draft_review(wanted, place, self._settings), wanted)
 
     async def status(self, wanted: Look, wait_seconds: float = 0) -> WorkflowView:
-        """How a workflow stands, now or at the next change."""
+        """How a workflow stands, now or once it has ended or wants somebody's word."""
         if wait_seconds > 0:
-            await next_phase(self._book, wanted.workflow_id, wait_seconds)
+            await attention_of_workflow(self._book, wanted.workflow_id, wait_seconds)
         live = await self._live(wanted.workflow_id, with_goal=wanted.refresh_live_goal)
         now = self._clock.now()
         return await self._book.read(lambda reading: look(reading, wanted, live, self._limits, now))

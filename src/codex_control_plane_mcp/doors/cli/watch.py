@@ -85,7 +85,11 @@ class _News:
         if ids != self._ids:
             self._ids, self._cursor = ids, None
         told = await self._server.call(
-            "codex_wait", operation_ids=list(ids), wait_seconds=LOOK_SECONDS, cursor=self._cursor
+            "codex_wait",
+            operation_ids=list(ids),
+            wait_seconds=LOOK_SECONDS,
+            cursor=self._cursor,
+            until="change",
         )
         self._cursor = str(told["cursor"])
 

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 
 from codex_control_plane_mcp.desk.submit import MAX_NAME_CHARS
 from codex_control_plane_mcp.desk.texts import unwritable
-from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS
+from codex_control_plane_mcp.desk.wait import MAX_WAIT_SECONDS, Until
 from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.interaction import InteractionStatus
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
@@ -38,6 +38,7 @@ _Approval = Annotated[ApprovalPolicy, Field(strict=False)]
 _Mode = Annotated[CollaborationMode, Field(strict=False)]
 _Priority = Annotated[Priority, Field(strict=False)]
 _Dedup = Annotated[DedupPolicy, Field(strict=False)]
+_Until = Annotated[Until, Field(strict=False)]
 _Status = Annotated[InteractionStatus, Field(strict=False)]
 #: The desk checks these too, and calls them by its own names.
 _Prompt = Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_CHARS)]
@@ -129,9 +130,11 @@ class CompactionStatus(Arguments):
 
 class GetOperationStatus(Arguments):
     operation_id: str
-    wait_seconds: _Wait | None = Field(None, description="Return at the next change, or then")
+    wait_seconds: _Wait | None = Field(
+        None, description="Return when it has ended or asks, or then"
+    )
     after_seq: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Only events behind this nextAfterSeq"
+        None, description="Only events behind this nextAfterSeq; waits for one"
     )
     last_messages: Annotated[int, Field(ge=0, le=20)] | None = None
     message_max_chars: Annotated[int, Field(ge=1, le=6000)] | None = None
@@ -147,6 +150,12 @@ class Wait(Arguments):
     workflow_ids: Annotated[list[str], Field(max_length=50)] | None = None
     wait_seconds: _Wait | None = None
     cursor: str | None = Field(None, description="From the last call with the same ids")
+    until: _Until | None = Field(
+        None,
+        description="attention (default): something has ended, or wants an answer or a decision; "
+        "change: at each other status, too",
+        json_schema_extra=UNLISTED,
+    )
 
 
 class ListPendingInteractions(Arguments):

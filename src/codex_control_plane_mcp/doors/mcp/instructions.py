@@ -14,10 +14,11 @@ _CORE = """\
 1. codex_submit_task with operation_type "start_chat", a message, and project_id or cwd. It \
 returns at once with operationId: keep it. Give a client_request_id of your own and you may send \
 the same call again after any doubt: it never starts a second task.
-2. codex_wait with your operation_ids and wait_seconds up to 45; again with its cursor, until the \
-task needs you or is final. For one task with progress: codex_get_operation_status with \
-wait_seconds, and after_seq = the last nextAfterSeq to see only what is new. Long silence is \
-normal (quietForSeconds is a fact, not a failure): do not submit again.
+2. codex_wait with your operation_ids and wait_seconds 45: it returns once one has ended or needs \
+you. While unfinished is not 0 call it again with its cursor. For one task alone \
+codex_get_operation_status with wait_seconds waits in the same way and shows the report; with \
+after_seq = the last nextAfterSeq it shows only what is new, and returns at every event. Long \
+silence is normal (quietForSeconds is a fact, not a failure): do not submit again.
 3. nextRecommendedAction says what to do.
    answer_pending_interaction: Codex asks something. codex_list_pending_interactions shows it; put \
 command, cwd, reason and riskSummary before the person who decides, then \

@@ -9,7 +9,7 @@ from codex_control_plane_mcp.desk.interactions import Given, Page, cursor_behind
 from codex_control_plane_mcp.desk.interrupt import Target, Turn, Whole
 from codex_control_plane_mcp.desk.status import Look
 from codex_control_plane_mcp.desk.submit import Task
-from codex_control_plane_mcp.desk.wait import Watched
+from codex_control_plane_mcp.desk.wait import Until, Watched
 from codex_control_plane_mcp.doors.mcp import arguments as args
 from codex_control_plane_mcp.doors.mcp.arguments import given
 from codex_control_plane_mcp.doors.mcp.fit import (
@@ -119,7 +119,8 @@ async def _wait(desk: Desk, wanted: args.Wait, _by: str) -> Shown:
     )
     if not watched.ids:
         raise InvalidArgument("give operation_ids, workflow_ids, or both", field="operation_ids")
-    return Shown((await desk.wait(watched, wanted.wait_seconds or 0, wanted.cursor),))
+    what = wanted.until or Until.ATTENTION
+    return Shown((await desk.wait(watched, wanted.wait_seconds or 0, wanted.cursor, what),))
 
 
 async def _interactions(desk: Desk, wanted: args.ListPendingInteractions, _by: str) -> Shown:
@@ -195,9 +196,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "codex_get_operation_status",
-        "How a task stands: status, progress, questions, finalReport. wait_seconds up to 45 "
-        "returns at the next change. Final: completed, failed, interrupted, cancelled, "
-        "unknown_after_app_server_exit (not a success).",
+        "How a task stands: status, progress, questions, finalReport. Final: completed, failed, "
+        "interrupted, cancelled, unknown_after_app_server_exit (not a success).",
         args.GetOperationStatus,
         (views.OperationView,),
         READS,
@@ -209,8 +209,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "codex_wait",
-        "Wait for the first of several tasks or workflows to change. Call again with cursor for "
-        "the next one.",
+        "Wait until a task or workflow, the first of several, has ended or needs you. Call again "
+        "with cursor for the next one.",
         args.Wait,
         (views.WaitView,),
         READS,

@@ -91,7 +91,9 @@ class Story:
                 operation = operation or await server.submit(**self._arguments)
                 await server.interrupt(operation.operation_id)
                 while not operation.is_final:
-                    operation = await server.status(operation.operation_id, wait_seconds=5)
+                    operation = await server.status(
+                        operation.operation_id, wait_seconds=5, after_seq=operation.latest_seq
+                    )
             except ToolRefused:
                 return  # it ended meanwhile, or never began
 
