@@ -12,8 +12,10 @@ from mcp import Client
 from mcp.client import advertise
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult, Request, RequestParams, Result
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ConfigDict
 
+from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.doors.mcp.task_calls import TASKS
 from codex_control_plane_mcp.model.operation import Failed, Interrupted, Lost, Trouble
 from tests.desk.reception import Reception
@@ -248,3 +250,29 @@ async def test_nobody_else_gets_tasks(at: Reception) -> None:
         assert again["status"] == "queued"
         error = await Requester(client).refused("tasks/get", taskId=again["operationId"])
         assert error.code == -32601
+
+
+async def test_what_is_asked_and_told_of_a_task_is_a_part_of_what_the_client_does(
+    at: Reception,
+) -> None:
+    client_says = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    exporter = InMemorySpanExporter()
+    with tracing.exporting_to(exporter):
+        async with requesting(at) as requester, calling(at) as client:
+            id_ = await planned(at, client, "1. Oil it")
+            [key] = (await requester.get(id_))["inputRequests"]
+            approved = {key: {"action": "accept", "content": {"decision": "approve"}}}
+            answered = {"taskId": id_, "inputResponses": approved}
+            await requester.ask("tasks/update", **answered, _meta=client_says)
+            view = await client.ok("codex_get_workflow_status", workflow_id=id_)
+            execution = view["executionOperationId"]
+            with tracing.span_of_operation(execution, "operation execute_plan", {}):
+                await at.workshop.start(execution)
+                await at.workshop.complete(execution)
+            await requester.ask("tasks/get", taskId=id_, _meta=client_says)
+    theirs = {
+        span.name
+        for span in exporter.get_finished_spans()
+        if span.parent is not None and f"{span.parent.trace_id:032x}" == "a" * 32
+    }
+    assert theirs == {"operation execute_plan", "execute_tool codex_get_workflow_status"}

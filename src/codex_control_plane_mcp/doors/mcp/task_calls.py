@@ -5,9 +5,9 @@ operation, or the workflow, under its own id: nothing is kept beside the book, s
 client, pipe and worker. What Codex asks is the task's input; whether a plan is carried out is too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -23,6 +23,7 @@ from mcp.types import (
     RequestParams,
 )
 
+from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.clock import Moment, isoformat
 from codex_control_plane_mcp.desk.desk import Desk
 from codex_control_plane_mcp.desk.interactions import Given
@@ -68,6 +69,7 @@ _MAKES = {
 }
 
 Context = ServerRequestContext[Any]
+P = TypeVar("P", bound=RequestParams)
 
 
 class TaskParams(RequestParams):
@@ -88,9 +90,9 @@ class TaskCalls:
     def serve(self, server: Server[Any]) -> None:
         """Have `server` offer the extension."""
         server.extensions[TASKS] = {}
-        server.add_request_handler("tasks/get", TaskParams, self.get)
-        server.add_request_handler("tasks/update", UpdateParams, self.update)
-        server.add_request_handler("tasks/cancel", TaskParams, self.cancel)
+        server.add_request_handler("tasks/get", TaskParams, _continued(self.get))
+        server.add_request_handler("tasks/update", UpdateParams, _continued(self.update))
+        server.add_request_handler("tasks/cancel", TaskParams, _continued(self.cancel))
 
     async def made(self, context: Context, tool: str, result: Json) -> Json | None:
         """The task that a tool's call has made, for a client that takes tasks."""
@@ -315,6 +317,18 @@ _NO_PLAN = "Codex ended its planning without a plan. Answer it: revise."
 
 
 # --- Particulars ---------------------------------------------------------------------------------
+
+
+def _continued(
+    answer: Callable[[Context, P], Awaitable[Json]],
+) -> Callable[[Context, P], Awaitable[Json]]:
+    """`answer`, as a part of what the client does (see `tracing`)."""
+
+    async def answered(context: Context, params: P) -> Json:
+        with tracing.continuing(context.meta):
+            return await answer(context, params)
+
+    return answered
 
 
 def expect_declared(context: Context) -> None:
