@@ -41,6 +41,8 @@ class Kind:
     turn: tuple[str, ...]
     #: The step of a script that calls a tool of ours.
     call: Callable[[str, Mapping[str, object]], str]
+    #: Its settings, once `init` has added the server, with so many seconds for each call.
+    hurried: Callable[[str, int], str]
 
 
 def _hermes_settings(model: str) -> tuple[str, Mapping[str, object]]:
@@ -50,6 +52,11 @@ def _hermes_settings(model: str) -> tuple[str, Mapping[str, object]]:
 
 def _hermes_call(tool: str, arguments: Mapping[str, object]) -> str:
     return f"call mcp__codex_control_plane__{tool} {json.dumps(arguments)}"
+
+
+def _hermes_hurried(settings: str, seconds: int) -> str:
+    # YAML with comments; the server is the last but them.
+    return settings.replace("    enabled: true", f"    enabled: true\n    timeout: {seconds}")
 
 
 def _openclaw_settings(model: str) -> tuple[str, Mapping[str, object]]:
@@ -73,6 +80,12 @@ def _openclaw_call(tool: str, arguments: Mapping[str, object]) -> str:
     return f"call tool_call {json.dumps(named)}"
 
 
+def _openclaw_hurried(settings: str, seconds: int) -> str:
+    settled = json.loads(settings)
+    settled["mcp"]["servers"]["codex-control-plane"]["requestTimeoutMs"] = seconds * 1000
+    return json.dumps(settled)
+
+
 KINDS = (
     Kind(
         "hermes",
@@ -80,6 +93,7 @@ KINDS = (
         _hermes_settings,
         ("hermes", "chat", "--quiet", "--query"),
         _hermes_call,
+        _hermes_hurried,
     ),
     Kind(
         "openclaw",
@@ -87,6 +101,7 @@ KINDS = (
         _openclaw_settings,
         ("openclaw", "agent", "--local", "--agent", "main", "--message"),
         _openclaw_call,
+        _openclaw_hurried,
     ),
 )
 
@@ -109,6 +124,18 @@ class Agent:
         prompt = "\n".join(("Please see to this.", *steps))
         path = self.env["PATH"]
         return run(command(program, path), *options, prompt, env=dict(self.env), cwd=self.folder)
+
+    @contextmanager
+    def hurried(self, seconds: int) -> Iterator[None]:
+        """Meanwhile it gives up a call after so many seconds."""
+        file = self.folder / self.kind.settings("")[0]
+        settings = file.read_text()
+        file.write_text(self.kind.hurried(settings, seconds))
+        assert file.read_text() != settings
+        try:
+            yield
+        finally:
+            file.write_text(settings)
 
     def call(self, tool: str, **arguments: object) -> str:
         return self.kind.call(tool, arguments)

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.clients
 
 #: A turn of Codex, beside a client that uses a whole processor.
 PATIENCE_SECONDS = 60
+#: The start of a client on a busy machine, and a wait of 45 seconds.
+LONG_TURN_SECONDS = 300
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
@@ -77,3 +80,26 @@ def test_a_task_outlives_the_agent_and_the_next_run_reads_it(agent: Agent) -> No
     assert "Codex says: Found on line 7." in said
     assert operations(agent) == {operation}
     assert prompts(agent, "line 7") == 1
+
+
+def test_an_agent_that_gave_up_a_wait_comes_back_and_waits_as_long_as_it_takes(
+    agent: Agent,
+) -> None:
+    task = submit(agent, "third", "hold late\nsay Found at last.")
+    wait = agent.call("codex_wait", operation_ids=["${operationId}"], wait_seconds=45)
+    look = agent.call("codex_get_operation_status", operation_id="${operationId}")
+    with agent.hurried(5):
+        said = agent.turn(task, wait, look, "say It is ${status}.")
+    assert "It is running." in said
+    assert "timed out" in agent.results()[1]
+    (operation,) = operations(agent)
+
+    with ThreadPoolExecutor(1) as beside:
+        turn = beside.submit(agent.turn, task, wait, "hold waited", *awaited(agent))
+        agent.model.arrived("waited").wait(LONG_TURN_SECONDS)
+        assert re.search(r"timedOut\W+true", agent.results()[1])
+        agent.codex.release("late")
+        agent.model.release("waited")
+        assert "Codex says: Found at last." in turn.result()
+    assert operations(agent) == {operation}
+    assert prompts(agent, "at last") == 1
