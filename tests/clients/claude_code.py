@@ -76,14 +76,15 @@ _ALLOWED = ("--allowedTools", "mcp__codex-control-plane")
 
 
 @asynccontextmanager
-async def claude_code() -> AsyncIterator[ClaudeCode]:
-    """Installed, with our server added."""
+async def claude_code(**settings: str) -> AsyncIterator[ClaudeCode]:
+    """Installed, with our server added; `settings` are variables of its environment."""
     path = npm(CLAUDE_CODE)
     async with stage_of() as stage:
         program = command("claude", path)
         env = {
             **{name: stage.environ[name] for name in ("PATH", "HOME")},
             **_OFFLINE,
+            **settings,
             "ANTHROPIC_BASE_URL": stage.model.base_url,
         }
         client = CLIENTS[Name.CLAUDE_CODE]

@@ -5,6 +5,7 @@ import json
 import anyio
 import pytest
 
+from codex_control_plane_mcp.doors.mcp.tools import offered
 from tests.clients.claude_code import PREFIX, ClaudeCode, claude_code
 from tests.clients.terminal import Terminal
 
@@ -56,6 +57,23 @@ async def test_printing_it_hands_over_a_task_waits_and_reads_the_report() -> Non
         # All of our tools are in its model's context.
         assert len(ours) > 30
         assert sum(ours.values()) < 30_000
+
+
+async def test_with_tool_search_what_each_task_needs_is_at_hand_and_the_rest_is_found() -> None:
+    async with claude_code(ENABLE_TOOL_SEARCH="true") as claude, claude.stage.client() as we:
+        await we.call("codex_health_summary")  # The worker is up before Claude Code looks.
+        search = {"query": f"select:{PREFIX}codex_health_summary"}
+        said = await claude.prints(
+            f"How is it?\ncall ToolSearch {json.dumps(search)}\n"
+            "call codex_list_pending_interactions\ncall codex_health_summary\n"
+            "say It is ${overallStatus}."
+        )
+        assert said["result"] == "It is healthy."
+        at_hand = {f"{PREFIX}{tool.name}" for tool in offered(("core",)).tools}
+        listed = [set(one.tools) for one in claude.stage.model.requests]
+        assert "ToolSearch" in listed[0]
+        theirs = {name for name in listed[-1] if name.startswith(PREFIX)}
+        assert theirs == at_hand | {f"{PREFIX}codex_health_summary"}
 
 
 async def test_a_task_that_ends_while_it_idles_is_there_when_the_person_asks() -> None:
