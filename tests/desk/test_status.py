@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from codex_control_plane_mcp.desk.interactions import Given
+from codex_control_plane_mcp.desk.interactions import Given, Page
 from codex_control_plane_mcp.desk.status import REPORT_PAGE_CHARS, Look
 from codex_control_plane_mcp.desk.submit import Task
 from codex_control_plane_mcp.desk.views import OperationView, WaitView
@@ -15,6 +15,7 @@ from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import Failed, Status, Trouble
 from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.store.interactions import Search
 from tests.desk.reception import Reception
 
 
@@ -222,6 +223,25 @@ async def test_a_wait_ends_at_each_question_once(at: Reception) -> None:
         assert (len(second.pending_interactions), round(seconds)) == (2, 3)
     # Whoever leaves it to others to answer is not called again and again.
     assert (await waited(at, look(operation_id), 45))[1] == pytest.approx(45)
+
+
+async def test_a_wait_ends_at_once_at_a_question_that_its_caller_was_not_shown(
+    at: Reception,
+) -> None:
+    operation_id = await running(at)
+    await at.workshop.ask(operation_id, {"command": "ls"})
+
+    async def waited_for(by: str) -> float:
+        begin = anyio.current_time()
+        with anyio.fail_after(50):
+            await at.desk.status(look(operation_id), 45, by)
+        return anyio.current_time() - begin
+
+    assert await waited_for("mcp:one") == 0
+    assert await waited_for("mcp:one") == pytest.approx(45)
+    await at.desk.interactions(Page(Search()), "mcp:another")
+    assert await waited_for("mcp:another") == pytest.approx(45)
+    assert await waited_for("mcp:third") == 0
 
 
 async def test_a_wait_ends_at_no_answer_but_at_one_that_codex_would_not_have(

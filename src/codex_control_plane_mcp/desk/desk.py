@@ -66,6 +66,7 @@ from codex_control_plane_mcp.desk.views_queue import QueueView, WorkersView
 from codex_control_plane_mcp.desk.wait import (
     ENDED_OR_ASKS,
     STARTED,
+    Shown,
     Until,
     Watched,
     attention,
@@ -147,8 +148,9 @@ class Desk:
         self._repeats = Repeats()
         self._summaries = summaries or Summaries()
         self._sources = chats.Sources(book, settings, runtime, self._off_loop, self._summaries)
+        self._shown = Shown()
         self.workflows = Workflows(
-            book, settings, clock, runtime, self._limits, self._place, self._off_loop
+            book, settings, clock, runtime, self._limits, self._place, self._off_loop, self._shown
         )
         self.overview = Overview(book, clock, self._limits)
         self._capabilities = Capabilities(runtime, clock)
@@ -222,16 +224,21 @@ class Desk:
 
         return await self._book.write(store)
 
-    async def status(self, wanted: Look, wait_seconds: float = 0) -> views.OperationView:
-        """How an operation stands, now or once it has ended or asks something; behind a number, at
-        the next entry."""
+    async def status(
+        self, wanted: Look, wait_seconds: float = 0, by: str = ""
+    ) -> views.OperationView:
+        """How an operation stands, now or once it has ended or asks something that this caller has
+        not been shown; behind a number, at the next entry."""
         if wait_seconds > 0:
             if wanted.after_seq is None:
-                await attention(self._book, wanted.operation_id, wait_seconds)
+                known = self._shown.to(by)
+                await attention(self._book, wanted.operation_id, wait_seconds, known)
             else:
                 await next_entry(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
         now = self._clock.now()
-        return await self._book.glance(lambda reading: look(reading, wanted, self._limits, now))
+        found = await self._book.glance(lambda reading: look(reading, wanted, self._limits, now))
+        self._shown.note(by, found.pending_interactions)
+        return found
 
     async def started(self, operation_id: OperationId, wait_seconds: float) -> views.OperationView:
         """How an operation stands once its turn runs, or never will, or after so long."""
@@ -248,9 +255,11 @@ class Desk:
         """What changed, as soon as something did."""
         return await changed(self._book, watched, wait_seconds, cursor, what)
 
-    async def interactions(self, page: Page) -> views.InteractionList:
+    async def interactions(self, page: Page, by: str = "") -> views.InteractionList:
         """Codex's questions."""
-        return await self._book.read(lambda reading: listed(reading, page))
+        found = await self._book.read(lambda reading: listed(reading, page))
+        self._shown.note(by, found.interactions)
+        return found
 
     async def question(self, interaction_id: InteractionId) -> views.InteractionView | None:
         """One of them, as long as it can be answered."""

@@ -1,7 +1,8 @@
 """Waiting for changes without missing one: listen, look, and only then wait."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +16,7 @@ from codex_control_plane_mcp.desk.status import lines, not_found, open_questions
 from codex_control_plane_mcp.desk.workflows.standing import found, present
 from codex_control_plane_mcp.desk.workflows.status import line as workflow_line
 from codex_control_plane_mcp.errors import InvalidArgument
-from codex_control_plane_mcp.model.ids import OperationId, WorkflowId
+from codex_control_plane_mcp.model.ids import InteractionId, OperationId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, WITH_TURN, Status
 from codex_control_plane_mcp.model.request import digest
 from codex_control_plane_mcp.model.workflow import ENDED, UNDECIDED, Phase
@@ -33,6 +34,9 @@ ANSWER_SECONDS = 40.0
 
 #: More are told by the next call: a result must stay short.
 MAX_LINES = 20
+
+#: Questions that are remembered as shown. One that is forgotten is shown once more.
+MAX_SHOWN = 1_000
 
 #: Told what a call waits for, for as long as it does: its caller may want to hear how that stands.
 awaited: ContextVar[Callable[[Sequence[OperationId]], None]] = ContextVar(
@@ -78,8 +82,8 @@ class Stand:
     status_seq: int
     #: How many questions Codex has ever asked in it: a second one changes no status.
     asked: int
-    #: Whether one of them wants an answer: one that is on its way is none any more.
-    asks: bool
+    #: Those that want an answer: one that is on its way is none any more.
+    open: frozenset[InteractionId]
 
     @property
     def place(self) -> str:
@@ -97,7 +101,7 @@ class Stand:
 
     @property
     def wants_somebody(self) -> bool:
-        return self.rests or self.asks
+        return self.rests or bool(self.open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,8 @@ class WorkflowStand:
     phase: Phase
     #: Equal as long as it is in the same phase, with the same plan and the same questions.
     place: str
-    #: Whether Codex wants an answer.
-    asks: bool
+    #: The questions that want an answer.
+    open: frozenset[InteractionId]
 
     @property
     def has_ended(self) -> bool:
@@ -121,7 +125,23 @@ class WorkflowStand:
 
     @property
     def wants_somebody(self) -> bool:
-        return self.rests or self.asks
+        return self.rests or bool(self.open)
+
+
+class Shown:
+    """The questions that callers have been shown. What a caller knows does not end its waits, or
+    whoever leaves a question to others would be called without end."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[str, InteractionId]] = deque(maxlen=MAX_SHOWN)
+
+    def note(self, by: str, questions: Iterable[views.InteractionView]) -> None:
+        known = self.to(by)
+        new = [InteractionId(one.interaction_id) for one in questions]
+        self._last.extend((by, id_) for id_ in new if id_ not in known)
+
+    def to(self, by: str) -> Set[InteractionId]:
+        return {id_ for who, id_ in self._last if who == by}
 
 
 Stands = Mapping[str, Stand | WorkflowStand]
@@ -134,25 +154,28 @@ def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, St
     if missing := [id_ for id_ in ids if id_ not in marks]:
         raise not_found(missing)
     asked = interactions.asked_counts(reading, ids)
-    asking = _asking(reading, {id_: mark.status for id_, mark in marks.items()})
+    unanswered = _unanswered(reading, {id_: mark.status for id_, mark in marks.items()})
     return {
         id_: Stand(
             marks[id_].status,
             marks[id_].last_seq,
             marks[id_].status_seq,
             asked.get(id_, 0),
-            id_ in asking,
+            unanswered.get(id_, frozenset()),
         )
         for id_ in ids
     }
 
 
-def _asking(reading: Reading, statuses: Mapping[OperationId, Status]) -> frozenset[OperationId]:
-    """Those with a question that wants an answer."""
+def _unanswered(
+    reading: Reading, statuses: Mapping[OperationId, Status]
+) -> Mapping[OperationId, frozenset[InteractionId]]:
+    """The questions of each that want an answer."""
     waiting = [id_ for id_, status in statuses.items() if status in WAITS_FOR_PEOPLE]
     if not waiting:  # most looks: they cost nothing more
-        return frozenset()
-    return frozenset(id_ for id_, asked in open_questions(reading, waiting).items() if asked)
+        return {}
+    asked = open_questions(reading, waiting)
+    return {id_: frozenset(one.id for one in asked[id_]) for id_ in waiting}
 
 
 def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
@@ -162,8 +185,9 @@ def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
     asked = interactions.asked_counts(reading, [at.operation.id])
     plans = [plan.hash for plan in (at.proposal, at.candidate) if plan is not None]
     place = digest([at.phase, at.operation.id, plans, list(asked.values())])[:8]
-    asking = _asking(reading, {at.operation.id: at.operation.status})
-    return WorkflowStand(workflow.operation_ids, at.phase, place, bool(asking))
+    unanswered = _unanswered(reading, {at.operation.id: at.operation.status})
+    questions = unanswered.get(at.operation.id, frozenset())
+    return WorkflowStand(workflow.operation_ids, at.phase, place, questions)
 
 
 async def until(
@@ -203,14 +227,14 @@ async def reached(
     await until(book, [operation_id], seconds, lambda now: now[operation_id].status in statuses)
 
 
-async def attention(book: Book, operation_id: OperationId, seconds: float) -> None:
-    """Return when the operation has ended, or Codex asks something that it did not ask before, or
-    after `seconds`."""
-    first: list[Stand] = []
+async def attention(
+    book: Book, operation_id: OperationId, seconds: float, known: Set[InteractionId]
+) -> None:
+    """Return when the operation has ended, or Codex asks something that is not `known`, or after
+    `seconds`."""
 
     def enough(now: OperationStands) -> bool:
-        first.append(now[operation_id])
-        return _calls(now[operation_id], first[0])
+        return _calls(now[operation_id], known)
 
     await until(book, [operation_id], seconds, enough)
 
@@ -225,29 +249,22 @@ async def next_entry(book: Book, operation_id: OperationId, seconds: float, afte
     await until(book, [operation_id], seconds, enough)
 
 
-async def attention_of_workflow(book: Book, workflow_id: WorkflowId, seconds: float) -> None:
+async def attention_of_workflow(
+    book: Book, workflow_id: WorkflowId, seconds: float, known: Set[InteractionId]
+) -> None:
     """Return when nothing more will come of the workflow by itself, or Codex asks something that
-    it did not ask before, or after `seconds`."""
-    first: list[WorkflowStand] = []
-
-    def enough(now: WorkflowStand) -> bool:
-        first.append(now)
-        return _calls(now, first[0])
-
+    is not `known`, or after `seconds`."""
     await _until(
         book,
         lambda reading: workflow_stand(reading, workflow_id),
         seconds,
-        enough,
+        lambda now: _calls(now, known),
         lambda now: now.operation_ids,
     )
 
 
-def _calls(now: Stand | WorkflowStand, first: Stand | WorkflowStand) -> bool:
-    """Whether somebody who has seen `first` is needed. A question that was open then does not call
-    again: whoever leaves it to others would be called without end."""
-    known = first.asks and now.place == first.place
-    return now.rests or (now.asks and not known)
+def _calls(now: Stand | WorkflowStand, known: Set[InteractionId]) -> bool:
+    return now.rests or not now.open <= known
 
 
 async def changed(

@@ -8,7 +8,7 @@ from codex_control_plane_mcp.desk.placing import placement
 from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.runtime import RuntimeView
 from codex_control_plane_mcp.desk.submit import Accepted, Task
-from codex_control_plane_mcp.desk.wait import attention_of_workflow
+from codex_control_plane_mcp.desk.wait import Shown, attention_of_workflow
 from codex_control_plane_mcp.desk.workflows.deciding import Adopt, Approve, adopt, approve, check
 from codex_control_plane_mcp.desk.workflows.revising import check_more, say_more
 from codex_control_plane_mcp.desk.workflows.standing import found, present
@@ -47,6 +47,7 @@ class Workflows:
         limits: Limits,
         place: Callable[[Task], Awaitable[Place]],
         off_loop: Callable[[Callable[[], None]], Awaitable[None]],
+        shown: Shown,
     ) -> None:
         self._book = book
         self._settings = settings
@@ -55,6 +56,7 @@ class Workflows:
         self._limits = limits
         self._place = place
         self._off_loop = off_loop
+        self._shown = shown
 
     async def start_plan(self, wanted: StartPlan) -> WorkflowView:
         """Have a plan made; when this returns, the wish is on the disk."""
@@ -66,13 +68,19 @@ class Workflows:
         place = await self._named(wanted, wanted.thread_id)
         return await self._begin(draft_review(wanted, place, self._settings), wanted)
 
-    async def status(self, wanted: Look, wait_seconds: float = 0) -> WorkflowView:
-        """How a workflow stands, now or once it has ended or wants somebody's word."""
+    async def status(self, wanted: Look, wait_seconds: float = 0, by: str = "") -> WorkflowView:
+        """How a workflow stands, now or once it has ended or wants somebody's word that this caller
+        has not been shown."""
         if wait_seconds > 0:
-            await attention_of_workflow(self._book, wanted.workflow_id, wait_seconds)
+            known = self._shown.to(by)
+            await attention_of_workflow(self._book, wanted.workflow_id, wait_seconds, known)
         live = await self._live(wanted.workflow_id, with_goal=wanted.refresh_live_goal)
         now = self._clock.now()
-        return await self._book.read(lambda reading: look(reading, wanted, live, self._limits, now))
+        shown = await self._book.read(
+            lambda reading: look(reading, wanted, live, self._limits, now)
+        )
+        self._shown.note(by, shown.pending_interactions)
+        return shown
 
     async def approve(self, wanted: Approve) -> ApprovalReceipt:
         """Have its plan carried out."""

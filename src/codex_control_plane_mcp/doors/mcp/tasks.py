@@ -80,7 +80,7 @@ def _item(item: args.TextItem | args.LocalImageItem | args.ImageItem) -> InputIt
             return RemoteImage(url, detail)
 
 
-async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Shown:
+async def _status(desk: Desk, wanted: args.GetOperationStatus, by: str) -> Shown:
     look = Look(
         operation_id=OperationId(wanted.operation_id),
         **given(
@@ -93,7 +93,7 @@ async def _status(desk: Desk, wanted: args.GetOperationStatus, _by: str) -> Show
             "report_offset",
         ),
     )
-    shown = await desk.status(look, wanted.wait_seconds or 0)
+    shown = await desk.status(look, wanted.wait_seconds or 0, by)
     if wanted.after_seq is None:
         return Shown((shown,), STATUS_RULES)
     # Whoever follows the events by their numbers must not lose one: the newest are for next time.
@@ -123,10 +123,10 @@ async def _wait(desk: Desk, wanted: args.Wait, _by: str) -> Shown:
     return Shown((await desk.wait(watched, wanted.wait_seconds or 0, wanted.cursor, what),))
 
 
-async def _interactions(desk: Desk, wanted: args.ListPendingInteractions, _by: str) -> Shown:
+async def _interactions(desk: Desk, wanted: args.ListPendingInteractions, by: str) -> Shown:
     names = ("status", "operation_id", "workflow_id", "thread_id", "turn_id")
     search = Search(**given(wanted, *names))
-    found = await desk.interactions(Page(search, **given(wanted, "limit", "cursor")))
+    found = await desk.interactions(Page(search, **given(wanted, "limit", "cursor")), by)
 
     def go_on(result: Json, left: int) -> None:
         result["nextCursor"] = cursor_behind(found.interactions[left - 1])

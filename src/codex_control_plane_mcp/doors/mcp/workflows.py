@@ -115,7 +115,7 @@ def _needed(wanted: args.StartReviewWorkflow, name: str) -> str:
     return value
 
 
-async def _status(desk: Desk, wanted: args.GetWorkflowStatus, _by: str) -> Shown:
+async def _status(desk: Desk, wanted: args.GetWorkflowStatus, by: str) -> Shown:
     look = Look(
         workflow_id=WorkflowId(wanted.workflow_id),
         **given(
@@ -128,7 +128,7 @@ async def _status(desk: Desk, wanted: args.GetWorkflowStatus, _by: str) -> Shown
             "refresh_live_goal",
         ),
     )
-    return Shown((await desk.workflows.status(look, wanted.wait_seconds or 0),), _RULES)
+    return Shown((await desk.workflows.status(look, wanted.wait_seconds or 0, by),), _RULES)
 
 
 async def _approve(desk: Desk, wanted: args.ApprovePlan, by: str) -> Shown:
