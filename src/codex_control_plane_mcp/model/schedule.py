@@ -32,6 +32,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Final, Literal, TypeAlias
 
@@ -168,12 +169,18 @@ class Waiting:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     #: The jobs to start, in order.
     start: tuple[OperationId, ...]
-    _before: "_Taken"
+    _limits: Limits
+    _active: Sequence[Job]
     _after: "_Taken"
+
+    @cached_property
+    def _before(self) -> "_Taken":
+        # Whoever only wants to start something does not ask why others wait.
+        return _Taken(self._limits, self._active)
 
     def reason(self, job: Job) -> str | None:
         """Why a job of the queue has to wait; None when it is about to start."""
@@ -191,7 +198,6 @@ def decide(
     However many wait, the queue is asked for the heads of its lines only, once and once more for
     each that starts, and for each project and labels that are another host's.
     """
-    before = _Taken(limits, active)
     taken = _Taken(limits, active)
     share = _Share(reach, active, now)
     start: list[OperationId] = []
@@ -215,7 +221,7 @@ def decide(
             begin(job)
         else:
             taken.keep_keys_for(job)
-    return Decision(tuple(start), before, taken)
+    return Decision(tuple(start), limits, active, taken)
 
 
 class _Share:
@@ -437,7 +443,8 @@ class _Taken:
 
     def _take(self, job: Job) -> None:
         if job.takes_turn:
-            self._count.update(slots(job))
+            for slot in slots(job):
+                self._count[slot] += 1
             self._turns[job.agent] += 1
             self._keys[job.project_id][job.id] = job.resource_keys
 

@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
     ColumnElement,
     Connection,
@@ -242,14 +243,20 @@ def _job(row: Sequence[Any]) -> Job:
         agent=agent_id,
         thread_id=thread_id,
         sandbox=_SANDBOXES[sandbox],
-        resource_keys=tuple(json.loads(keys)),
+        resource_keys=_words(keys),
         due_at=due,
         line_moved_at=moved or NEVER,
         takes_turn=kind != OperationType.STEER_TURN.value,
         host=host,
-        labels=tuple(json.loads(labels)),
+        labels=_words(labels),
         created_at=came,
     )
+
+
+#: Of what runs and waits most have the same few keys and labels, or none.
+@lru_cache(maxsize=1_000)
+def _words(stored: str) -> tuple[str, ...]:
+    return tuple(json.loads(stored))
 
 
 # --- Statements --------------------------------------------------------------------------------
@@ -269,16 +276,28 @@ def _among(name: str) -> BindParameter[Any]:
 
 
 _WAITS = _that("status = 'queued' AND type <> 'steer_turn'")
+_Q_WAITS = _that("q.status = 'queued' AND q.type <> 'steer_turn'")
 _HAS_BEGUN = _that("q.started_at IS NOT NULL AND q.type <> 'steer_turn'")
+
+
+def _lines() -> CTE:
+    """The agents of whom something waits: from one to the next along the index, so that however
+    many of theirs wait does not matter."""
+    first = select(func.min(_ROWS.agent_id).label("agent_id")).where(_WAITS)
+    lines = first.cte("lines", recursive=True)
+    behind = select(func.min(_Q.agent_id)).where(_Q_WAITS, _Q.agent_id > lines.c.agent_id)
+    return lines.union_all(
+        select(behind.correlate(lines).scalar_subquery()).where(lines.c.agent_id.is_not(None))
+    )
 
 
 def _heads(*conditions: ColumnElement[bool]) -> Select[Any]:
     """Of each agent's line the first that need not be passed and meets these conditions."""
-    lines = select(_ROWS.agent_id).where(_WAITS).distinct().cte("lines")
+    lines = _lines()
     first = (
         select(_Q.id)
         .where(
-            _that("q.status = 'queued' AND q.type <> 'steer_turn'"),
+            _Q_WAITS,
             _Q.agent_id == lines.c.agent_id,
             _Q.project_id.not_in(_among("projects")),
             or_(_Q.thread_id.is_(None), _Q.thread_id.not_in(_among("threads"))),
@@ -291,7 +310,9 @@ def _heads(*conditions: ColumnElement[bool]) -> Select[Any]:
         .correlate(lines)
         .scalar_subquery()
     )
-    heads = select(first).where(lines.c.agent_id.not_in(_among("agents")))
+    heads = select(first).where(
+        lines.c.agent_id.is_not(None), lines.c.agent_id.not_in(_among("agents"))
+    )
     moved_at = (
         select(func.max(_Q.started_at))
         .where(
