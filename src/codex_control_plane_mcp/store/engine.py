@@ -69,13 +69,19 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
     # Handed to libpq to the letter, so that all that it knows may stand there.
     dial = partial(connect_postgres, url)
     writer = create_engine(
-        "postgresql+psycopg://", creator=dial, pool_size=2, max_overflow=HANDS, pool_pre_ping=True
+        "postgresql+psycopg://",
+        creator=dial,
+        pool_size=2,
+        max_overflow=HANDS,
+        pool_pre_ping=True,
+        pool_use_lifo=True,
     )
     reader = create_engine(
         "postgresql+psycopg://",
         creator=dial,
         pool_size=READERS,
         pool_pre_ping=True,
+        pool_use_lifo=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     )
     wait_ms = round(lock_wait_seconds * 1000)
@@ -85,6 +91,8 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
             connection,
             f"SET lock_timeout = {wait_ms}",
             f"SET idle_in_transaction_session_timeout = {wait_ms // 2}",
+            # Writers name rows by their keys: one plan is as good as another.
+            "SET plan_cache_mode = force_generic_plan",
         )
         connection.commit()
 
@@ -116,7 +124,10 @@ def connect_postgres(url: str, *, autocommit: bool = False) -> "psycopg.Connecti
             "postgresql://user@host:5432/database",
             setting="CODEX_MCP_DATABASE_URL",
         ) from None
-    return psycopg.connect("", autocommit=autocommit, **(_NOTICES_LOSS | stated))
+    # Prepared at once: to parse and plan takes the server longer than to answer.
+    return psycopg.connect(
+        "", autocommit=autocommit, prepare_threshold=0, **(_NOTICES_LOSS | stated)
+    )
 
 
 _NOTICES_LOSS: dict[str, Any] = {
