@@ -14,6 +14,7 @@ A claim is timed from the moment at which a host sets out to look until it has w
 """
 
 import argparse
+import math
 import multiprocessing
 import sys
 import time
@@ -33,6 +34,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 
 from benchmarks.figures import spread
 from benchmarks.guard import task
+from codex_control_plane_mcp.app.fleet import OTHERS_SECONDS
 from codex_control_plane_mcp.desk.submit import enter
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, HostId, ProjectId, ThreadId
 from codex_control_plane_mcp.model.ids import TurnId as Turn
@@ -57,10 +59,13 @@ from tests.postgres import FAST, Postgres, postgres
 #: Not what holds anybody back here; they are counted all the same.
 LIMITS = Limits(everywhere=400, per_project=400, per_agent=400, writing_per_project=400)
 PROJECTS, AGENTS = 5, 10
+PROJECTS_THERE = [hosts.Project(ProjectId(f"shop-{one}"), "/shop") for one in range(PROJECTS)]
 #: So often a turn says something that is written down.
 SAID_SECONDS = 5.0
 #: Of what is submitted so many by themselves, to count statements, and the others together.
 ALONE, AT_ONCE = 50, 500
+#: Hosts stay for so long after they have counted.
+LINGER_SECONDS = 1.5
 #: After the hosts have started, and before anything is counted.
 SETTLE_SECONDS = 3.0
 
@@ -89,6 +94,7 @@ class Tally:
     claims: list[float] = field(default_factory=list)
     ended: int = 0
     looks: int = 0
+    cpu_seconds: float = 0.0
     #: By what they were for.
     statements: Counter[str] = field(default_factory=Counter)
 
@@ -104,23 +110,37 @@ class Host:
         self._dice = Random(number)  # noqa: S311
         self.tally = Tally()
         self._generation = Generation(0)
-        self._has_room = True
+        self._asked_at = -math.inf
+        self._others: tuple[Reach, ...] = ()
 
     async def run(self) -> Tally:
         with opened(self._url, make=self._make, lock_wait_seconds=120) as book:
             number, self._generation = await book.write(self._enter)
+
+            async def look_around() -> None:
+                await book.write(lambda writing: hosts.hear(writing, None, PROJECTS_THERE))
+
+            await look_around()
             async with (
-                present(self._url, book, number, self._nothing) as presence,
+                present(self._url, book, number, look_around),
                 anyio.create_task_group() as tasks,
             ):
-                presence.has_room = lambda: self._has_room
+                tasks.start_soon(self._count_cpu)
                 # Not all at the same moment: turns do not begin so, either.
                 apart = self._dice.random() * max(self._pace.turn_seconds, 0.1)
                 await anyio.sleep(max(0.0, self._pace.begins_at - time.monotonic()) + apart)
                 with anyio.move_on_after(self._pace.ends_at - time.monotonic()):
                     await self._work(book, tasks)
+                # The server's time is read before its processes end.
+                await anyio.sleep(LINGER_SECONDS)
                 tasks.cancel_scope.cancel()
         return self.tally
+
+    async def _count_cpu(self) -> None:
+        await anyio.sleep(self._pace.counts_from - time.monotonic())
+        before = time.process_time()
+        await anyio.sleep(self._pace.ends_at - time.monotonic())
+        self.tally.cpu_seconds = time.process_time() - before
 
     def _make(self, writer: Engine, reader: Engine) -> Book:
         for engine in (writer, reader):
@@ -137,12 +157,13 @@ class Host:
         generation = workers.enter(writing, self._name, self._number, "0")
         return hosts.enrol(writing, card), generation
 
-    async def _nothing(self) -> None:
-        pass
-
     def _reach(self, reading: Reading) -> Reach:
         known = operations.projects(reading)
-        return Reach(self._name, frozenset(id_ for id_, _, _ in known), self._pace.capacity)
+        if time.monotonic() - self._asked_at >= OTHERS_SECONDS:
+            self._asked_at = time.monotonic()
+            self._others = hosts.others(reading, besides=self._name)
+        mine = frozenset(id_ for id_, _, _ in known)
+        return Reach(self._name, mine, self._pace.capacity, others=self._others)
 
     async def _work(self, book: Book, tasks: anyio.abc.TaskGroup) -> None:
         with book.bell.listening(about=Subject.QUEUE) as change:
@@ -158,7 +179,6 @@ class Host:
 
     async def _take(self, book: Book) -> list[Operation]:
         """As the workshop does."""
-        self._has_room = True
         seen = await book.read(
             lambda reading: queue.look(reading, self._name, LIMITS, book.now(), self._reach)
         )
@@ -168,7 +188,6 @@ class Host:
                 lambda writing: queue.claim(writing, self._generation, LIMITS, self._reach, seen),
                 pen=False,
             )
-        self._has_room = seen.room > len(taken)
         return taken
 
     async def _live(self, case: Case) -> None:
@@ -212,18 +231,22 @@ def measure(server: Postgres, url: str, count: int, seconds: float, turn: float)
     ended = sum(one.ended for one in tallies)
     kinds = sum((one.statements for one in tallies), Counter[str]())
     shown, per = spread(claims), 1 / max(1, ended)
+    cores = psutil.cpu_count() or 1
     # A line that was said is one statement.
     life = kinds["other"] - kinds["said"]
     return (
         f"{count:>5} | {len(claims):>6} | {shown.median:>6.1f} | {shown.p99:>7.1f}"
         f" | {ended / seconds:>6.1f} | {life * per:>10.1f} | {kinds['notify'] * per:>6.1f}"
         f" | {sum(one.looks for one in tallies) * per:>5.1f} | {database * per * 1000:>7.1f}"
-        f" | {100 - 100 * idle / (seconds * (psutil.cpu_count() or 1)):>4.0f}"
+        f" | {sum(one.cpu_seconds for one in tallies) * per * 1000:>10.1f}"
+        f" | {100 - 100 * idle / (seconds * cores):>4.0f}"
+        f" | {100 * (database + sum(one.cpu_seconds for one in tallies)) / (seconds * cores):>5.0f}"
     )
 
 
 HEADER = (
-    "hosts | claims | p50 ms |  p99 ms |  ops/s | statements | notify | looks | db ms/op | cpu %"
+    "hosts | claims | p50 ms |  p99 ms |  ops/s | statements | notify | looks | db ms/op"
+    " | hosts ms/op | cpu % | our %"
 )
 
 

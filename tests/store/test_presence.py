@@ -3,29 +3,34 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import anyio
 import psycopg
 import pytest
 
 from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
-from codex_control_plane_mcp.model.ids import HostId, new_operation_id
-from codex_control_plane_mcp.model.operation import Operation
+from codex_control_plane_mcp.model.ids import HostId, ProjectId, RepairId, new_operation_id
+from codex_control_plane_mcp.model.operation import Cancelled, Operation
+from codex_control_plane_mcp.model.request import Placement
 from codex_control_plane_mcp.store import hosts, operations, presence
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Writing, opened
+from codex_control_plane_mcp.store.notices import Notices, waiting_count
 from codex_control_plane_mcp.store.presence import Presence, present
 from tests.store.actors import Desk, HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("where_postgres_runs")]
 
 PATIENCE_SECONDS = 20
+NOWHERE = Placement()
+HOUSE = hosts.Project(ProjectId("house"), "/work/house")
 
 Enter = Callable[..., AbstractAsyncContextManager[tuple[Book, Presence]]]
 
 
-def _card(home: str) -> hosts.Card:
-    return hosts.Card(f"mark of {home}", f"/homes/{home}", 4)
+def _card(home: str, capacity: int = 4) -> hosts.Card:
+    return hosts.Card(f"mark of {home}", f"/homes/{home}", capacity)
 
 
 @pytest.fixture
@@ -33,10 +38,10 @@ async def enter(postgres_url: str) -> AsyncIterator[Enter]:
     """Be a host of the fleet."""
 
     @asynccontextmanager
-    async def enter(name: str) -> AsyncIterator[tuple[Book, Presence]]:
+    async def enter(name: str, capacity: int = 4) -> AsyncIterator[tuple[Book, Presence]]:
         async with AsyncExitStack() as stack:
             book = stack.enter_context(opened(postgres_url, host=HostId(name)))
-            number = await book.write(lambda writing: hosts.enrol(writing, _card(name)))
+            number = await book.write(lambda writing: hosts.enrol(writing, _card(name, capacity)))
             place = present(postgres_url, book, number, _nothing)
             yield book, await stack.enter_async_context(place)
 
@@ -48,8 +53,9 @@ async def _nothing() -> None:
     pass
 
 
-async def _submitted(book: Book) -> Operation:
-    wanted = Desk(book, HandClock(), "").submission("Do it.")
+async def _submitted(book: Book, placement: Placement = NOWHERE) -> Operation:
+    message = f"Do it, {new_operation_id(book.now())}."
+    wanted = replace(Desk(book, HandClock(), "").submission(message), placement=placement)
     return await book.write(
         lambda writing: operations.insert_operation(writing, new_operation_id(writing.now), wanted)
     )
@@ -57,7 +63,7 @@ async def _submitted(book: Book) -> Operation:
 
 def _tell_a_lot(writing: Writing) -> None:
     for _ in range(600):
-        writing.tell(new_operation_id(writing.now), Subject.FACT)
+        writing.tell(RepairId(new_operation_id(writing.now)), Subject.REPAIR)
 
 
 async def _until(happened: Callable[[], bool]) -> None:
@@ -84,28 +90,75 @@ async def test_what_one_host_writes_rings_the_bell_of_another(enter: Enter) -> N
         assert await west.read(lambda reading: operations.get(reading, operation.id)) == operation
 
 
-async def test_a_host_that_is_full_hears_of_the_queue_only_what_somebody_wishes(
-    enter: Enter,
-) -> None:
-    async with enter("east") as (east, _), enter("west") as (west, place):
-        place.has_room = lambda: False
+async def test_a_host_that_is_full_hears_of_the_queue_only_what_is_its_own(enter: Enter) -> None:
+    async with enter("east") as (east, _), enter("west", capacity=0) as (west, place):
         await _until(lambda: place.is_valid)
         rung: list[bool] = []
-        steering = Desk(east, HandClock(), "").steering("And the gutter.")
         with west.bell.listening(about=Subject.QUEUE, on_ring=lambda: rung.append(True)) as change:
-            with west.bell.listening(about=Subject.FACT) as fact:
-                await _submitted(east)
-                with anyio.fail_after(PATIENCE_SECONDS):
-                    await fact.wait()
+            await _submitted(east)
             await anyio.sleep(2 * presence.SPREAD_SECONDS)
             assert rung == []
-            await east.write(
-                lambda writing: operations.insert_operation(
-                    writing, new_operation_id(writing.now), steering
-                )
-            )
+            await _submitted(east, Placement(HostId("west")))
             with anyio.fail_after(PATIENCE_SECONDS):
                 await change.wait()
+
+
+async def test_of_many_hosts_a_few_that_have_room_and_its_project_hear_of_a_new_task(
+    enter: Enter,
+) -> None:
+    names = [f"host-{number}" for number in range(8)]
+    async with AsyncExitStack() as stack:
+        east, _ = await stack.enter_async_context(enter("east"))
+        entered = {name: await stack.enter_async_context(enter(name)) for name in names}
+        await _until(lambda: all(place.is_valid for _, place in entered.values()))
+        with_it = {"host-2", "host-5", "host-7"}
+        for name in with_it:
+            hear = partial(hosts.hear, codex_version=None, projects=[HOUSE])
+            await entered[name][0].write(hear)
+        rung: set[str] = set()
+        for name, (book, _) in entered.items():
+            on_ring = partial(rung.add, name)
+            stack.enter_context(book.bell.listening(about=Subject.QUEUE, on_ring=on_ring))
+        rung.clear()
+        await _submitted(east)
+        await anyio.sleep(2 * presence.SPREAD_SECONDS)
+        assert rung == with_it
+
+
+async def test_whoever_waits_for_an_operation_hears_what_another_host_writes_of_it(
+    enter: Enter,
+) -> None:
+    async with enter("east") as (east, _), enter("west") as (west, _):
+        operation = await _submitted(east)
+        with (
+            west.bell.listening(operation.id, about=Subject.FACT) as change,
+            anyio.fail_after(PATIENCE_SECONDS),
+        ):
+            # Once for what was written before it was asked for.
+            await change.wait()
+            await east.write(lambda writing: operations.record(writing, operation, Cancelled()))
+            await change.wait()
+        ended = await west.read(lambda reading: operations.get(reading, operation.id))
+        assert ended is not None
+        assert ended.is_final
+
+
+async def test_whoever_watches_all_operations_hears_which_another_host_wrote_of(
+    enter: Enter,
+) -> None:
+    async with enter("east") as (east, _), enter("west") as (west, _):
+        with west.bell.gathering() as gatherer, anyio.fail_after(PATIENCE_SECONDS):
+            operation = await _submitted(east)
+            # At first it is told of what changed lately, and may have been missed.
+            while operation.id not in await gatherer.take():
+                pass
+
+
+async def test_a_task_ends_in_a_fleet_with_receivers_of_notices(postgres_url: str) -> None:
+    with opened(postgres_url, outbox=Notices(("webhook",))) as book:
+        operation = await _submitted(book)
+        await book.write(lambda writing: operations.record(writing, operation, Cancelled()))
+        assert await book.read(partial(waiting_count, receiver="webhook", host=book.host)) == 1
 
 
 async def test_news_that_are_too_long_to_tell_make_everybody_look(enter: Enter) -> None:

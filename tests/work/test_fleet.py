@@ -40,8 +40,9 @@ from codex_control_plane_mcp.model.request import Placement, SteerTurn
 from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Limits, Reach
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.store import queue
-from codex_control_plane_mcp.store.bell import News
+from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, T, Writing, opened
+from codex_control_plane_mcp.store.elsewhere import follow
 from codex_control_plane_mcp.store.hosts import Card, enrol
 from codex_control_plane_mcp.store.presence import LOOK_SECONDS
 from codex_control_plane_mcp.work.requeue import Patience, requeue
@@ -120,7 +121,7 @@ class Fleet:
         with opened(self.url, make=make) as book:
             assert isinstance(book, FrailBook)
             watch = Watch(book)
-            book.herald = lambda connection, news: self._after_commit(book, news)
+            book.herald = lambda writing: self._after_commit(book, frozenset(writing.news))
             async with anyio.create_task_group() as tasks:
                 codex = FakeCodex()
                 # Each Codex draws names of its own.
@@ -131,6 +132,7 @@ class Fleet:
                 house.may_start = lambda: not book.is_cut
                 present = Host(house, codex, book)
                 self.hosts.append(present)
+                tasks.start_soon(follow, book)
                 with book.bell.listening(on_ring=lambda: self._look(book, watch)):
                     yield present
                 tasks.cancel_scope.cancel()
@@ -139,7 +141,9 @@ class Fleet:
             audit(book, watch)
 
     def _after_commit(self, book: Book, news: News) -> None:
-        """NOTIFY comes a moment after the commit; a cut host does not hear it."""
+        """NOTIFY comes a moment after the commit; a cut host does not hear it. Of facts nobody is
+        told."""
+        news = frozenset(one for one in news if one[0] is not Subject.FACT)
         for other in self.hosts:
             if other.book is not book and not other.book.is_cut:
                 other.house.tasks.start_soon(_ring, other.book, news)
@@ -650,8 +654,10 @@ async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_done_again(
 ) -> None:
     heard = 0
 
-    def lose_one(connection: Connection, news: News) -> None:
+    def lose_one(writing: Writing) -> None:
         nonlocal heard
+        if not writing.news:
+            return
         if heard == commit:
             east.book.loses_an_answer = True
         heard += 1

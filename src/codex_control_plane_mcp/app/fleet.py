@@ -13,7 +13,7 @@ from codex_control_plane_mcp.desk.projects import catalogue, project_at, project
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import HostId, ProjectId
 from codex_control_plane_mcp.model.policy import is_within
-from codex_control_plane_mcp.model.schedule import Reach
+from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Reach
 from codex_control_plane_mcp.paths import replace_file
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import hosts, operations
@@ -23,8 +23,9 @@ from codex_control_plane_mcp.work.requeue import Patience
 
 #: The disk is searched for projects again this long after it was.
 SEARCH_SECONDS = 10.0
-#: What is known of the other hosts is as old at most.
-OTHERS_SECONDS = 1.0
+#: What is known of the other hosts is as old at most: for so long a task may be left to one that
+#: is not there any more.
+OTHERS_SECONDS = float(YIELD_SECONDS)
 
 
 class Territory:
@@ -56,8 +57,7 @@ class Territory:
             self.search(reading)
         if time.monotonic() - self._asked_at >= OTHERS_SECONDS:
             self._asked_at = time.monotonic()
-            there = hosts.present(reading) - {host}
-            self._others = tuple(one for one in hosts.reaches(reading) if one.host in there)
+            self._others = hosts.others(reading, besides=host)
         return Reach(
             host,
             frozenset(one.id for one in self.projects),

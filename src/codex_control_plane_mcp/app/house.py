@@ -105,8 +105,6 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             lambda id_: not may_be_alive(id_),
         )
         workshop.line.connect_to = supervisor.connect_to
-        if fleet is not None:
-            fleet.has_room = lambda: workshop.has_room
         desk = Desk(
             book,
             settings,

@@ -32,7 +32,7 @@ from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.request import ArchiveThread, CompactThread, UnarchiveThread
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import hook_history, journal, operations
+from codex_control_plane_mcp.store import elsewhere, hook_history, journal, operations
 from codex_control_plane_mcp.store import search as index
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, Reading
@@ -113,6 +113,7 @@ class Search:
         #: Whether the book and the index have been held against each other: from then on, what
         #: the bell says is enough.
         self._is_compared = False
+        self._compared_at = book.now()
         book.bell.tell(self._hear, self._missed)
 
     async def keep_up(self) -> None:
@@ -197,12 +198,14 @@ class Search:
         async with self._pen:
             if not self._is_compared:
                 await self._compare()
+            elif self._book.is_shared:
+                await self._compare_recent()
             while await self._take_some():
                 pass
 
     async def _compare(self) -> None:
         # From here on the bell is heard: what changes while we compare is not missed.
-        self._is_compared = True
+        self._is_compared, self._compared_at = True, self._book.now()
         try:
             taken, hooks_taken = await self._use(
                 lambda opened: (index.heads(opened), index.hooks_head(opened))
@@ -217,6 +220,14 @@ class Search:
             self._is_compared = False
             raise
         self._changed.update(id_ for id_ in {*taken, *there} if taken.get(id_) != there.get(id_))
+
+    async def _compare_recent(self) -> None:
+        """What other hosts write is not told to the bell."""
+        since, now = self._compared_at, self._book.now()
+        there = await self._book.read(lambda reading: elsewhere.recent(reading, since))
+        taken, _ = await self._use(partial(_heads, list(there)))
+        self._changed.update(id_ for id_ in there if taken[id_] != there[id_])
+        self._compared_at = now
 
     async def _take_some(self) -> bool:
         """Take in some of what changed; whether there may be more."""

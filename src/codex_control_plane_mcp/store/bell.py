@@ -32,7 +32,8 @@ News: TypeAlias = frozenset[tuple[Subject, OperationId | RepairId]]
 class Bell:
     """Everybody who listens hears which operations changed; nobody polls.
 
-    One process, one event loop. What other processes change is heard where `store.fleet` rings.
+    One process, one event loop. For what other processes change `store.presence` rings, and
+    `store.elsewhere`.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,8 @@ class Bell:
         self._listeners: dict[Listener, None] = {}
         self._told: list[Callable[[News], None]] = []
         self._missed: list[Callable[[], None]] = []
+        #: Set by whoever comes to listen.
+        self._came = anyio.Event()
 
     def ring(self, news: News) -> None:
         for hear in self._told:
@@ -57,6 +60,18 @@ class Bell:
         for doubt in self._missed:
             doubt()
         self.look()
+
+    async def awaited(self) -> tuple[frozenset[OperationId], bool]:
+        """Of which operations somebody waits to hear what was written down, and whether somebody
+        does of all; once there is any."""
+        while True:
+            who = [one for one in self._listeners if one.about in (None, Subject.FACT)]
+            of_all = any(isinstance(one, Gatherer) for one in who)
+            ids = frozenset().union(*(one.cares_for for one in who))
+            if ids or of_all:
+                return ids, of_all
+            self._came = anyio.Event()
+            await self._came.wait()
 
     def tell(self, hear: Callable[[News], None], missed: Callable[[], None]) -> None:
         """Tell all news from now on, for as long as there is this bell, and when some may have been
@@ -76,6 +91,7 @@ class Bell:
         `on_ring` is called at each."""
         listener = Listener(frozenset(operations), about, on_ring)
         self._listeners[listener] = None
+        self._came.set()
         try:
             yield listener
         finally:
@@ -86,6 +102,7 @@ class Bell:
         """Hear which operations changed, whichever they are."""
         gatherer = Gatherer(frozenset(), Subject.FACT, None)
         self._listeners[gatherer] = None
+        self._came.set()
         try:
             yield gatherer
         finally:
@@ -101,8 +118,8 @@ class Listener:
         about: Subject | None,
         on_ring: Callable[[], None] | None,
     ) -> None:
-        self._cares_for = cares_for
-        self._about = about
+        self.cares_for = cares_for
+        self.about = about
         self._on_ring = on_ring
         self._event = anyio.Event()
 
@@ -122,8 +139,8 @@ class Listener:
         self._event = anyio.Event()
 
     def _is_for_us(self, subject: Subject, operation_id: OperationId | RepairId) -> bool:
-        return (self._about is None or subject is self._about) and (
-            not self._cares_for or operation_id in self._cares_for
+        return (self.about is None or subject is self.about) and (
+            not self.cares_for or operation_id in self.cares_for
         )
 
 
@@ -134,7 +151,7 @@ class Gatherer(Listener):
 
     def hear(self, news: News) -> None:
         # Facts are of operations.
-        self._gathered |= {OperationId(id_) for subject, id_ in news if subject is self._about}
+        self._gathered |= {OperationId(id_) for subject, id_ in news if subject is self.about}
         super().hear(news)
 
     async def take(self) -> frozenset[OperationId]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -31,6 +32,7 @@ from codex_control_plane_mcp.store.engine import (
     translated,
     without_pen,
 )
+from codex_control_plane_mcp.store.herald import tell
 from codex_control_plane_mcp.store.migrate import migrate
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class Outbox(Protocol):
     def opened(self, writing: "Writing", interaction: Interaction) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Writing:
     """One write transaction. What it changes is told to the bell once it is committed."""
 
@@ -58,6 +60,8 @@ class Writing:
     #: None: nobody is to be told anything.
     outbox: Outbox | None = None
     news: set[tuple[Subject, OperationId | RepairId]] = field(default_factory=set)
+    #: Whether what was written proves that this release can use the book.
+    is_usable: bool = False
 
     def tell(self, operation_id: OperationId | RepairId, *subjects: Subject) -> None:
         """Have the bell rung for an operation, or a repair."""
@@ -83,19 +87,20 @@ class Book:
         self.host = host
         self.bell = Bell()
         #: Tells other processes, within the transaction, what it changes.
-        self.herald: Callable[[Connection, News], None] | None = None
+        self.herald: Callable[[Writing], None] | None = None
         self._writer = writer
         self._beside = without_pen(writer)
         self._reader = reader
         self._clock = clock or SystemClock()
         self._threads = threads
         self._outbox = outbox
-        is_shared = writer.dialect.name == "postgresql"
+        #: Whether other hosts write it, too.
+        self.is_shared = writer.dialect.name == "postgresql"
         self._pen = anyio.CapacityLimiter(1)
-        self._hands = anyio.CapacityLimiter(HANDS) if is_shared else self._pen
+        self._hands = anyio.CapacityLimiter(HANDS) if self.is_shared else self._pen
         # SQLite: for writers that are threads of their own and do not queue for the pen.
         self._lock: AbstractContextManager[object] = (
-            nullcontext() if is_shared else threading.Lock()
+            nullcontext() if self.is_shared else threading.Lock()
         )
         self._eyes = anyio.CapacityLimiter(READERS)
 
@@ -121,7 +126,7 @@ class Book:
         """`read` for what finds a few rows by their keys. In a file that takes a fraction of a
         millisecond, so it is done on the spot: on a busy machine a thread comes back later than
         that. A server is asked in a thread."""
-        if self._reader.dialect.name != "sqlite":
+        if self.is_shared:
             return await self.read(work)
         await anyio.lowlevel.checkpoint()
         return self.read_now(work)
@@ -132,10 +137,9 @@ class Book:
         with self._lock, (self._writer if pen else self._beside).begin() as connection:
             writing = Writing(connection, self._clock.now(), self.host, self._outbox)
             result = work(writing)
-            news = frozenset(writing.news)
-            if news and self.herald is not None:
-                self.herald(connection, news)
-        return result, news
+            if self.herald is not None:
+                self.herald(writing)
+        return result, frozenset(writing.news)
 
     def now(self) -> Moment:
         """What time it is for those who write in it."""
@@ -187,6 +191,8 @@ def opened(
         book.write_now(
             lambda writing: migrate(writing.connection, writing.now, may_break=may_break)
         )
+        if isinstance(where, str) and book.herald is None:
+            book.herald = partial(tell, besides=None)
         yield book
     finally:
         book.close()

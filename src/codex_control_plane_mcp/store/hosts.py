@@ -172,6 +172,15 @@ def reaches(connection: Connection) -> list[Reach]:
     ]
 
 
+def others(connection: Connection, besides: HostId) -> tuple[Reach, ...]:
+    """What each of the other hosts that are connected can run."""
+    rows = connection.execute(_OTHERS, {"besides": besides, "locks": LOCKS})
+    return tuple(
+        Reach(row.id, frozenset(row.projects), row.capacity, frozenset(json.loads(row.labels)))
+        for row in rows
+    )
+
+
 def with_remotes(connection: Connection, besides: HostId) -> list[Project]:
     """The projects of other hosts that are repositories from elsewhere."""
     rows = connection.execute(_FROM_ELSEWHERE, {"host": besides})
@@ -197,6 +206,15 @@ _PRESENT = text(
     WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
     AND pg_locks.granted
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+)
+_OTHERS = text(
+    """SELECT hosts.id, hosts.capacity, hosts.labels,
+        ARRAY(SELECT project_id FROM host_projects WHERE host = hosts.id) AS projects
+    FROM hosts JOIN pg_locks ON pg_locks.objid = hosts.number
+    WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
+    AND pg_locks.granted AND hosts.id <> :besides
+    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY hosts.id"""
 )
 _EVERY = (
     select(hosts, workers.c.version, workers.c.heartbeat_at)

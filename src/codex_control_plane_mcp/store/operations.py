@@ -87,7 +87,8 @@ from codex_control_plane_mcp.redact import redact, redact_json
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.schema import journal, operations
+from codex_control_plane_mcp.store.editions import check_usable, released
+from codex_control_plane_mcp.store.schema import edition, journal, operations, wishes
 
 _Row: TypeAlias = Row[Any]
 
@@ -221,6 +222,7 @@ def record(
     heard: bool = False,
     token_usage: TokenUsage | None = None,
     goal: GoalProgress | None = None,
+    only_wanted: bool = False,
 ) -> Operation:
     """Write down what happened to `operation`: facts (each with a journal entry) and `entries`.
 
@@ -230,8 +232,9 @@ def record(
     From here to the end of the transaction the row is the caller's: who writes of nothing else
     needs no pen, and what it reads afterwards stays so.
 
-    Raises Fenced when the row has moved on without the caller, IllegalTransition when the table
-    does not allow a fact.
+    Raises Fenced when the row has moved on without the caller, or with `only_wanted` when somebody
+    wants the operation to end; Outdated when this release cannot
+    use the book any more, IllegalTransition when the table does not allow a fact.
     """
     moved = operation
     lines = [_cleaned(entry) for entry in entries]
@@ -259,8 +262,15 @@ def record(
         "seen_generation": operation.generation,
         "seen_status": operation.status.value,
         "seen_last_seq": operation.last_seq,
+        "known_edition": released()[-1].number,
     }
-    _with_journal(writing, _MOVING, row, moved, lines, seen)
+    try:
+        statements = _MOVING_IF_WANTED if only_wanted else _MOVING
+        _with_journal(writing, statements, row, moved, lines, seen)
+    except Fenced:
+        check_usable(writing.connection.scalar(_USABLE_FROM) or 0, released())
+        raise
+    writing.is_usable = True
     writing.tell(operation.id, Subject.FACT)
     if moved.is_final:
         writing.tell(operation.id, Subject.QUEUE)
@@ -528,13 +538,27 @@ def _statements(alone: Insert | Update, fixed: Collection[str] = ()) -> _Stateme
 _INSERTING = _statements(insert(operations))
 #: PostgreSQL only: needs no savepoint.
 _INSERTING_UNLESS_THERE = _statements(postgresql.insert(operations).on_conflict_do_nothing())
-#: Only of the row as it was last seen: by the same worker, in the same state.
-_MOVING = _statements(
-    update(operations).where(
-        _COLUMNS.id == bindparam("seen_id"),
-        _COLUMNS.generation == bindparam("seen_generation"),
-        _COLUMNS.status == bindparam("seen_status"),
-        _COLUMNS.last_seq == bindparam("seen_last_seq"),
+#: The oldest edition whose code may write.
+_USABLE_FROM = select(func.max(edition.c.usable_from))
+#: Only of the row as it was last seen: by the same worker, in the same state; and in a book that
+#: this release can use. Who was out of reach may come back to another one.
+_MOVE = update(operations).where(
+    _COLUMNS.id == bindparam("seen_id"),
+    _COLUMNS.generation == bindparam("seen_generation"),
+    _COLUMNS.status == bindparam("seen_status"),
+    _COLUMNS.last_seq == bindparam("seen_last_seq"),
+    _USABLE_FROM.scalar_subquery() <= bindparam("known_edition"),
+)
+_MOVING = _statements(_MOVE, _FIXED)
+_MOVING_IF_WANTED = _statements(
+    _MOVE.where(
+        ~select(wishes.c.id)
+        .where(
+            wishes.c.operation_id == bindparam("seen_id"),
+            wishes.c.done_at.is_(None),
+            wishes.c.kind == literal_column("'cancel'"),
+        )
+        .exists()
     ),
     _FIXED,
 )

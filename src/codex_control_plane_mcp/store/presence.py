@@ -10,17 +10,19 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, text
 
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import OperationId, RepairId
-from codex_control_plane_mcp.store.bell import News, Subject
+from codex_control_plane_mcp.store import herald
+from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.editions import Outdated, check_usable, released
+from codex_control_plane_mcp.store.elsewhere import follow
 from codex_control_plane_mcp.store.engine import connect_postgres
 from codex_control_plane_mcp.store.hosts import LOCKS
 
@@ -29,24 +31,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = "codex_book"
-#: PostgreSQL takes 7,999 bytes; who is told of more has to look for himself.
-MAX_PAYLOAD_BYTES = 7_900
 #: So often everybody looks, whatever was heard, and the connection is tried.
 LOOK_SECONDS = 20.0
 #: Between two attempts to come back.
 RETRY_SECONDS = 1.0
-#: Between two times that we listen: of a fleet that writes a lot much is heard at once.
-BREATH_SECONDS = 0.05
 #: Who hears that others' doing may have made room, or work, looks within so long: all at the same
 #: moment would be in each other's way for what only one of them gets.
 SPREAD_SECONDS = 0.25
 #: The server may need a while to see that a former connection of this host has ended.
 ENTER_SECONDS = 30.0
-
-_EVERYTHING = "*"
-_LETTERS = {Subject.FACT: "f", Subject.WISH: "w", Subject.QUEUE: "q", Subject.REPAIR: "r"}
-_SUBJECTS = {letter: subject for subject, letter in _LETTERS.items()}
 
 
 class _Taken(Exception):
@@ -59,27 +52,13 @@ class Presence:
     def __init__(self, url: str, book: Book, number: int) -> None:
         #: Nothing new is started without.
         self.is_valid = False
-        #: Whether this host could start anything more: whoever is full need not hear of the queue,
-        #: for what makes room here is its own doing.
-        self.has_room: Callable[[], bool] = lambda: True
         self._url = url
         self._book = book
         self._number = number
-        #: Tells our own news from those of others.
-        self._name = secrets.token_hex(6)
         self._said: list[str] = []
         #: News of the queue that are not rung yet, and when they are.
         self._kept: set[tuple[Subject, OperationId | RepairId]] = set()
         self._ring_at = math.inf
-
-    def herald(self, connection: Connection, news: News) -> None:
-        """Have the other hosts told of this transaction once it is committed. Raises Outdated."""
-        told = ",".join(f"{_LETTERS[subject]}{id_}" for subject, id_ in sorted(news, key=str))
-        if len(told) > MAX_PAYLOAD_BYTES:
-            told = _EVERYTHING
-        asked = connection.execute(_NOTIFY, {"channel": CHANNEL, "said": f"{self._name} {told}"})
-        # We may have been out of reach while the book became one that we cannot use.
-        check_usable(asked.one().usable_from, released())
 
     async def enter(self) -> "psycopg.Connection":
         """Raises StateBusy when somebody else has the host's name, or nobody answers."""
@@ -122,7 +101,6 @@ class Presence:
         while True:
             with anyio.move_on_at(min(look_at, self._ring_at)):
                 await anyio.wait_readable(connection.fileno())
-                await anyio.sleep(BREATH_SECONDS)
                 connection.pgconn.consume_input()
                 while (note := connection.pgconn.notifies()) is not None:
                     self._said.append(note.extra.decode())
@@ -141,18 +119,15 @@ class Presence:
                 self._ring_at = math.inf
 
     def _hear(self, said: str) -> None:
-        name, _, told = said.partition(" ")
-        if name == self._name:
-            return
-        if told == _EVERYTHING:
+        if said == herald.EVERYTHING:
             self._book.bell.missed()
             return
-        news = {(_SUBJECTS[one[0]], OperationId(one[1:])) for one in told.split(",")}
+        news = herald.read(said)
         # What somebody wishes is not kept waiting: steering is for the one host that has its turn.
         wished = {id_ for subject, id_ in news if subject is Subject.WISH}
         may_wait = {one for one in news if one[0] is Subject.QUEUE and one[1] not in wished}
         self._book.bell.ring(frozenset(news - may_wait))
-        if may_wait and self.has_room():
+        if may_wait:
             self._kept |= may_wait
             within = secrets.randbelow(1000) / 1000 * SPREAD_SECONDS
             self._ring_at = min(self._ring_at, anyio.current_time() + within)
@@ -183,7 +158,8 @@ class Presence:
             try:
                 for option, value in _SERVER_NOTICES_LOSS.items():
                     connection.execute(f"SET {option} = {value}".encode())
-                connection.execute(f"LISTEN {CHANNEL}".encode())
+                for channel in (herald.CHANNEL, herald.channel_of(self._number)):
+                    connection.execute(f"LISTEN {channel}".encode())
                 taken = connection.execute(
                     "SELECT pg_try_advisory_lock(%s::int4, %s::int4)", (LOCKS, self._number)
                 ).fetchone()
@@ -210,7 +186,6 @@ _SERVER_NOTICES_LOSS = {
     "tcp_keepalives_count": 3,
 }
 _USABLE_FROM = "SELECT max(usable_from) AS usable_from FROM edition"
-_NOTIFY = text(f"SELECT pg_notify(:channel, :said), ({_USABLE_FROM}) AS usable_from")
 
 
 @asynccontextmanager
@@ -223,12 +198,13 @@ async def present(
     """
     presence = Presence(url, book, number)
     connection = await presence.enter()
-    book.herald = presence.herald
+    book.herald = partial(herald.tell, besides=book.host)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(presence.keep, connection, on_look)
+            tasks.start_soon(follow, book)
             yield presence
             tasks.cancel_scope.cancel()
     finally:
-        book.herald = None
+        book.herald = partial(herald.tell, besides=None)
         connection.close()

@@ -7,14 +7,14 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId, new_wish_id
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.schema import wishes
+from codex_control_plane_mcp.store.schema import interactions, wishes
 
 
 class WishKind(StrEnum):
@@ -105,6 +105,11 @@ def open_wishes(connection: Connection, operation_id: OperationId | None = None)
     ]
 
 
+def leaves_anything(connection: Connection, operation_id: OperationId) -> bool:
+    """Whether a wish or a question of an operation is open."""
+    return bool(connection.scalar(_LEAVES, {"operation": operation_id}))
+
+
 def is_unwanted(connection: Connection, operation_id: OperationId) -> bool:
     """Whether somebody wants it to end."""
     return connection.scalar(_CANCEL_OF, {"operation": operation_id}) is not None
@@ -166,6 +171,17 @@ _OPEN = select(wishes).where(_NOT_DONE).order_by(wishes.c.created_at, wishes.c.i
 _OPEN_OF = _OPEN.where(_OF_OPERATION)
 _CANCEL_OF = select(wishes.c.id).where(
     _OF_OPERATION, _NOT_DONE, wishes.c.kind == literal_column("'cancel'")
+)
+_LEAVES = select(
+    or_(
+        select(wishes.c.id).where(_OF_OPERATION, _NOT_DONE).exists(),
+        select(interactions.c.id)
+        .where(
+            interactions.c.operation_id == bindparam("operation"),
+            interactions.c.closed_at.is_(None),
+        )
+        .exists(),
+    )
 )
 _ANSWERED = select(wishes.c.interaction_id).where(_NOT_DONE, wishes.c.interaction_id.is_not(None))
 _NEWEST_ANSWER = (

@@ -20,6 +20,7 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.store import interactions, operations, wishes
 from codex_control_plane_mcp.store.book import Book, Writing
+from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.store.wishes import Outcome, Wish, WishKind
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,11 @@ class Case:
         there is no moment in between at which a wish to end it is overlooked."""
 
         def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
-            if not wishes.is_unwanted(writing.connection, operation.id):
-                return operations.record(writing, operation, *facts), None
+            try:
+                return operations.record(writing, operation, *facts, only_wanted=True), None
+            except Fenced:
+                if not wishes.is_unwanted(writing.connection, operation.id):
+                    raise
             moved = operations.record(writing, operation, *facts, Cancelled())
             self.close_everything(writing, Cancelled())
             return moved, None
@@ -125,6 +129,8 @@ class Case:
 
     def close_everything(self, writing: Writing, fact: Fact) -> None:
         """Leave nothing open behind the end that `fact` is, and that is written."""
+        if not wishes.leaves_anything(writing.connection, self.operation.id):
+            return
         wished = wishes.open_wishes(writing.connection, self.operation.id)
         sent = {wish.interaction_id: wish for wish in wished if wish.sent_at is not None}
         for interaction in interactions.open_of(writing.connection, self.operation.id):

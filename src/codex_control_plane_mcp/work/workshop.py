@@ -76,8 +76,6 @@ class Workshop:
         self._tasks: anyio.abc.TaskGroup | None = None
         #: Whether anything waited in the queue when it was last looked at.
         self.has_queue = False
-        #: Whether this host could have another turn; what changes that rings the bell here.
-        self.has_room = True
         #: Whether a claim failed of which nobody knows what became: the line to the book broke.
         self._in_doubt = False
 
@@ -114,18 +112,15 @@ class Workshop:
             return False
         try:
             await self._settle_doubt(tasks)
-            self.has_room = True  # What is heard of while we look has to be looked at.
             seen = await self._book.read(self._look)
             self.has_queue = seen.has_any
             for operation in seen.unwanted:
                 await self._end_in_queue(operation)
             if not seen.startable:
-                self.has_room = seen.room > 0
                 return not seen.may_be_left
             self._in_doubt = True
             started = await self._book.write(lambda writing: self._claim(writing, seen), pen=False)
             self._in_doubt = False
-            self.has_room = seen.room > sum(queue.job_of(one).takes_turn for one in started)
         except StateBusy as error:
             logger.warning("the queue waits: %s", error)
             return False
