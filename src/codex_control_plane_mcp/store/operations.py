@@ -233,8 +233,8 @@ def record(
     needs no pen, and what it reads afterwards stays so.
 
     Raises Fenced when the row has moved on without the caller, or with `only_wanted` when somebody
-    wants the operation to end; Outdated when this release cannot
-    use the book any more, IllegalTransition when the table does not allow a fact.
+    wants the operation to end; Outdated when this release cannot use the book any more,
+    IllegalTransition when the table does not allow a fact.
     """
     moved = operation
     lines = [_cleaned(entry) for entry in entries]
