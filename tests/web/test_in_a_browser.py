@@ -312,6 +312,7 @@ async def _outlives_the_worker(stage: Stage, client: Client, page: Page, operati
     await client.finished(operation_id)
     await page.locator("#head .pill", has_text="completed").wait_for()
     await expect(page.locator("#report .prose")).to_contain_text("Two.")
+    await expect(page.locator("#timeline .text").last).to_contain_text("Completed.")
 
     # Every entry of the journal, once, whether it came before the kill or after.
     status = await client.status(operation_id, after_seq=0, progress_events=50)

@@ -166,7 +166,7 @@ async def _listing(now: Round) -> str:
 async def _refusing(now: Round) -> str:
     error = await now.refusal("codex_no_such_tool")
     if error["code"] != "INVALID_ARGUMENT":
-        raise Failed(f"an unknown tool is refused with {error['code']}")
+        raise Failed(f"an unknown tool is refused with {error['code']}: {error['message']}")
     return f"an unknown tool is refused: {error['code']}"
 
 
