@@ -138,7 +138,7 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
     ),
     "the lines": (
         lambda c: queue._decide(c, [], Limits(), NOON),
-        "SCAN operations USING COVERING INDEX operations_lines",
+        "SEARCH q USING COVERING INDEX operations_lines (agent_id>?)",
     ),
     "when a line last moved": (
         lambda c: queue._decide(c, [], Limits(), NOON),
