@@ -94,7 +94,7 @@ class Stage:
     def client(self) -> Iterator[Client]:
         """A client of the product, and the worker, which the first one starts."""
         with started(self.installation.server, self.environ) as (client, _):
-            client.request("ping", {})
+            client.call("codex_health_summary")
             yield client
 
     def worker(self) -> psutil.Process | None:
