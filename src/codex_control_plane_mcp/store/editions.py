@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from sqlalchemy import func, select
+
 from codex_control_plane_mcp.errors import StateBusy
+from codex_control_plane_mcp.store.schema import edition
 
 
 class Outdated(StateBusy):
@@ -52,6 +55,10 @@ def released() -> tuple[Edition, ...]:
 def read(number: int, sql: str) -> Edition:
     stated = re.match(r"-- Usable from edition (\d+)\.\n", sql)
     return Edition(number, int(stated[1]) if stated else number, sql)
+
+
+#: For `check_usable`: the oldest edition whose code can use the book.
+USABLE_FROM = select(func.max(edition.c.usable_from))
 
 
 def check_usable(usable_from: int, known: Sequence[Edition]) -> None:

@@ -11,14 +11,13 @@ emptiest of them first, for others would leave it to them.
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from codex_control_plane_mcp.model.ids import HostId, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE
 from codex_control_plane_mcp.store.bell import News, Subject
-from codex_control_plane_mcp.store.editions import check_usable, released
-from codex_control_plane_mcp.store.hosts import LOCKS
-from codex_control_plane_mcp.store.schema import edition
+from codex_control_plane_mcp.store.editions import USABLE_FROM, check_usable, released
+from codex_control_plane_mcp.store.hosts import CONNECTED, LOCKS
 
 if TYPE_CHECKING:
     from codex_control_plane_mcp.store.book import Writing
@@ -61,7 +60,7 @@ def tell(writing: "Writing", besides: HostId | None) -> None:
         }
         check_usable(connection.execute(_TELL, values).one().usable_from, released())
     elif writing.news and not writing.is_usable:
-        check_usable(connection.execute(_USABLE_FROM).scalar_one(), released())
+        check_usable(connection.execute(USABLE_FROM).scalar_one(), released())
 
 
 def written(news: News) -> str:
@@ -75,9 +74,8 @@ def read(told: str) -> News:
     return frozenset((_SUBJECTS[one[0]], OperationId(one[1:])) for one in told.split(","))
 
 
-_USABLE_FROM = select(func.max(edition.c.usable_from))
 _TELL = text(
-    """WITH told AS MATERIALIZED (
+    f"""WITH told AS MATERIALIZED (
         SELECT id, host, completed_at, project_id, host_labels
         FROM operations WHERE id = ANY(:ids)
     ), free AS MATERIALIZED (
@@ -94,11 +92,7 @@ _TELL = text(
             SELECT FROM operations WHERE completed_at IS NULL AND status = 'queued'
             AND (operations.host IS NULL OR operations.host = hosts.id)
         )
-        AND number IN (
-            SELECT CAST(objid AS bigint) FROM pg_locks
-            WHERE locktype = 'advisory' AND classid = :locks AND objsubid = 2 AND granted
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        )
+        AND number IN ({CONNECTED})
         ORDER BY EXISTS (
             SELECT FROM free JOIN host_projects USING (project_id)
             WHERE host_projects.host = hosts.id
@@ -114,5 +108,5 @@ _TELL = text(
     )
     SELECT max(usable_from) AS usable_from,
         (SELECT count(pg_notify(name, :said)) FROM channels) AS hearers
-    FROM edition"""
+    FROM edition"""  # noqa: S608
 )

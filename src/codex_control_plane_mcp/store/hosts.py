@@ -201,20 +201,16 @@ def absences(
     return {id_: reason for id_, reason in found.items() if reason is not None}
 
 
-_PRESENT = text(
-    """SELECT hosts.id FROM hosts JOIN pg_locks ON pg_locks.objid = hosts.number
-    WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
-    AND pg_locks.granted
-    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-)
+#: The numbers of the hosts that are connected; `:locks` is `LOCKS`.
+CONNECTED = """SELECT CAST(objid AS bigint) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = :locks AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_PRESENT = text(f"SELECT id FROM hosts WHERE number IN ({CONNECTED})")  # noqa: S608
 _OTHERS = text(
-    """SELECT hosts.id, hosts.capacity, hosts.labels,
+    f"""SELECT id, capacity, labels,
         ARRAY(SELECT project_id FROM host_projects WHERE host = hosts.id) AS projects
-    FROM hosts JOIN pg_locks ON pg_locks.objid = hosts.number
-    WHERE pg_locks.locktype = 'advisory' AND pg_locks.classid = :locks AND pg_locks.objsubid = 2
-    AND pg_locks.granted AND hosts.id <> :besides
-    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ORDER BY hosts.id"""
+    FROM hosts WHERE id <> :besides AND number IN ({CONNECTED})
+    ORDER BY id"""  # noqa: S608
 )
 _EVERY = (
     select(hosts, workers.c.version, workers.c.heartbeat_at)

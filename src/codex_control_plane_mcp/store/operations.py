@@ -87,8 +87,9 @@ from codex_control_plane_mcp.redact import redact, redact_json
 from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.editions import check_usable, released
-from codex_control_plane_mcp.store.schema import edition, journal, operations, wishes
+from codex_control_plane_mcp.store.editions import USABLE_FROM, check_usable, released
+from codex_control_plane_mcp.store.schema import journal, operations, wishes
+from codex_control_plane_mcp.store.wishes import WANTS_END
 
 _Row: TypeAlias = Row[Any]
 
@@ -268,7 +269,7 @@ def record(
         statements = _MOVING_IF_WANTED if only_wanted else _MOVING
         _with_journal(writing, statements, row, moved, lines, seen)
     except Fenced:
-        check_usable(writing.connection.scalar(_USABLE_FROM) or 0, released())
+        check_usable(writing.connection.scalar(USABLE_FROM) or 0, released())
         raise
     writing.is_usable = True
     writing.tell(operation.id, Subject.FACT)
@@ -538,8 +539,6 @@ def _statements(alone: Insert | Update, fixed: Collection[str] = ()) -> _Stateme
 _INSERTING = _statements(insert(operations))
 #: PostgreSQL only: needs no savepoint.
 _INSERTING_UNLESS_THERE = _statements(postgresql.insert(operations).on_conflict_do_nothing())
-#: The oldest edition whose code may write.
-_USABLE_FROM = select(func.max(edition.c.usable_from))
 #: Only of the row as it was last seen: by the same worker, in the same state; and in a book that
 #: this release can use. Who was out of reach may come back to another one.
 _MOVE = update(operations).where(
@@ -547,17 +546,13 @@ _MOVE = update(operations).where(
     _COLUMNS.generation == bindparam("seen_generation"),
     _COLUMNS.status == bindparam("seen_status"),
     _COLUMNS.last_seq == bindparam("seen_last_seq"),
-    _USABLE_FROM.scalar_subquery() <= bindparam("known_edition"),
+    USABLE_FROM.scalar_subquery() <= bindparam("known_edition"),
 )
 _MOVING = _statements(_MOVE, _FIXED)
 _MOVING_IF_WANTED = _statements(
     _MOVE.where(
         ~select(wishes.c.id)
-        .where(
-            wishes.c.operation_id == bindparam("seen_id"),
-            wishes.c.done_at.is_(None),
-            wishes.c.kind == literal_column("'cancel'"),
-        )
+        .where(wishes.c.operation_id == bindparam("seen_id"), WANTS_END)
         .exists()
     ),
     _FIXED,

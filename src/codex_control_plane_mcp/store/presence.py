@@ -21,7 +21,7 @@ from codex_control_plane_mcp.model.ids import OperationId, RepairId
 from codex_control_plane_mcp.store import herald
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
-from codex_control_plane_mcp.store.editions import Outdated, check_usable, released
+from codex_control_plane_mcp.store.editions import USABLE_FROM, Outdated, check_usable, released
 from codex_control_plane_mcp.store.elsewhere import follow
 from codex_control_plane_mcp.store.engine import connect_postgres
 from codex_control_plane_mcp.store.hosts import LOCKS
@@ -164,7 +164,7 @@ class Presence:
                     "SELECT pg_try_advisory_lock(%s::int4, %s::int4)", (LOCKS, self._number)
                 ).fetchone()
                 # From here on no edition that we cannot use is applied; before, one may have been.
-                asked = connection.execute(_USABLE_FROM.encode()).fetchone()
+                asked = connection.execute(str(USABLE_FROM).encode()).fetchone()
                 check_usable(asked[0] if asked else 0, released())
             except BaseException:
                 connection.close()
@@ -185,7 +185,6 @@ _SERVER_NOTICES_LOSS = {
     "tcp_keepalives_interval": 5,
     "tcp_keepalives_count": 3,
 }
-_USABLE_FROM = "SELECT max(usable_from) AS usable_from FROM edition"
 
 
 @asynccontextmanager

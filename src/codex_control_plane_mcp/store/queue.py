@@ -51,6 +51,7 @@ from codex_control_plane_mcp.store import epoch
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.operations import Fenced, Replaced, many, record
 from codex_control_plane_mcp.store.schema import claim_epoch, operations, wishes, workers
+from codex_control_plane_mcp.store.wishes import WANTS_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,11 +398,7 @@ _FRONT = (
 )
 _UNWANTED = select(_ROWS.id).where(
     _that("status = 'queued'"),
-    _ROWS.id.in_(
-        select(wishes.c.operation_id).where(
-            wishes.c.done_at.is_(None), wishes.c.kind == literal_column("'cancel'")
-        )
-    ),
+    _ROWS.id.in_(select(wishes.c.operation_id).where(WANTS_END)),
 )
 #: In one row at least: the epoch, who owns what is on a host, whether anything waits, and whether
 #: somebody wants some of that to end; and in one each the turns that run, and the steering that

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, literal_column, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp.clock import Moment
@@ -163,15 +163,15 @@ def _insert(
 _OF_WISH = wishes.c.id == bindparam("wish")
 _OF_OPERATION = wishes.c.operation_id == bindparam("operation")
 _NOT_DONE = wishes.c.done_at.is_(None)
+#: Of a wish: that an operation end, and it has not.
+WANTS_END = and_(_NOT_DONE, wishes.c.kind == literal_column("'cancel'"))
 
 _INSERT = insert(wishes)
 _SEND = update(wishes).where(_OF_WISH)
 _FULFIL = update(wishes).where(_OF_WISH, _NOT_DONE)
 _OPEN = select(wishes).where(_NOT_DONE).order_by(wishes.c.created_at, wishes.c.id)
 _OPEN_OF = _OPEN.where(_OF_OPERATION)
-_CANCEL_OF = select(wishes.c.id).where(
-    _OF_OPERATION, _NOT_DONE, wishes.c.kind == literal_column("'cancel'")
-)
+_CANCEL_OF = select(wishes.c.id).where(_OF_OPERATION, WANTS_END)
 _LEAVES = select(
     or_(
         select(wishes.c.id).where(_OF_OPERATION, _NOT_DONE).exists(),
