@@ -35,7 +35,7 @@ from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, 
 from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.metrics import Metrics, measure
 from codex_control_plane_mcp.desk.overview import Overview
-from codex_control_plane_mcp.desk.placing import placement
+from codex_control_plane_mcp.desk.placing import names_nobody, placement
 from codex_control_plane_mcp.desk.preflight import Planned
 from codex_control_plane_mcp.desk.projects import Place, Touched
 from codex_control_plane_mcp.desk.queue import (
@@ -530,7 +530,7 @@ class Desk:
     # --- Where a task works ----------------------------------------------------------------------
 
     async def _placement(self, task: Task) -> Placement:
-        if task.host is None and not task.host_labels:
+        if names_nobody(task.host, task.host_labels):
             return ANYWHERE
         return await self._book.read(
             lambda reading: placement(reading, self._settings, task.host, task.host_labels)

@@ -24,6 +24,8 @@ def placement(
 ) -> Placement:
     """Raises InvalidArgument for a host that nobody is. What is away or busy is waited for, and so
     are labels that no host has yet."""
+    if names_nobody(host, labels):
+        return ANYWHERE
     if host is not None and labels:
         raise InvalidArgument("give host or host_labels, not both", field="host_labels")
     wanted = _checked(labels)
@@ -36,6 +38,11 @@ def placement(
             field="host",
         )
     return Placement(None if host is None else HostId(host), wanted)
+
+
+def names_nobody(host: str | None, labels: Collection[str]) -> bool:
+    """Whether any host will do: the book need not be asked then."""
+    return host is None and not labels
 
 
 def check_pictures(request: TaskRequest, wanted: Placement, settings: Settings) -> None:
