@@ -178,6 +178,8 @@ class Pipe:
         self._subscribed: dict[str, Request] = {}
         #: Subscriptions that are being repeated: the client had its answers long ago.
         self._repeated: set[Id] = set()
+        #: What needs no worker, once it was asked for.
+        self._surface: Surface | None = None
         #: The hash of the list of tools as the client may have read it.
         self._tools: object = None
         self._had_worker = False
@@ -242,7 +244,10 @@ class Pipe:
 
     def _answer(self, message: dict[str, Any]) -> bytes:
         """What needs no worker to be answered; nothing for the rest."""
-        if message["method"] not in _ANSWERED or (known := self._known()) is None:
+        if message["method"] not in _ANSWERED:
+            return b""
+        known = self._surface = self._surface or self._known()
+        if known is None:
             return b""
         greeting = None if self._hello is None else framing.parse(self._hello.line).get("params")
         result = known.answer(message["method"], message.get("params"), greeting)

@@ -109,7 +109,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             book,
             settings,
             clock,
-            Runtime(settings, supervisor, workshop),
+            Runtime(supervisor, workshop),
             summaries=configured(settings, os.environ),
         )
         hooks = HookHistory(

@@ -33,7 +33,6 @@ from codex_control_plane_mcp.model.ids import AppServerId, ThreadId
 from codex_control_plane_mcp.model.operation import Plan
 from codex_control_plane_mcp.model.workflow import Proposal, Sighting
 from codex_control_plane_mcp.processes import started_when
-from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store.operations import clean
 from codex_control_plane_mcp.work.workshop import Workshop
 
@@ -52,8 +51,7 @@ HEADWAY = 0.05
 class Runtime:
     """The desk's `RuntimeView` of one running house."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, workshop: Workshop) -> None:
-        self._settings = settings
+    def __init__(self, supervisor: Supervisor, workshop: Workshop) -> None:
         self._supervisor = supervisor
         self._workshop = workshop
 

@@ -585,8 +585,10 @@ class Supervisor:
         retired = tuple(one.process for one in retired_records(self._folder) if one.process)
         installed, missing = self._looked_for()
         judgement = None if installed is None else self._judge.known(installed)
-        ours = None if self.mode == "shared" else installed
-        passed_over = self._why_passed_over(ours)
+        # To the shared one it does not matter what is installed.
+        concerned = self.mode != "shared"
+        passed_over = self._why_passed_over(installed, judgement) if concerned else None
+        fit = judgement.fit if judgement is not None and concerned else None
         if record is not None:
             alive = None if record.process is None else is_alive(record.process)
             return Status(
@@ -600,7 +602,7 @@ class Supervisor:
                 binary=record.binary,
                 log_file=log_file,
                 retired=retired,
-                fit=self._fit_of(record.stamp if alive else ours),
+                fit=self._fit_of(record.stamp) if alive else fit,
                 passed_over=passed_over,
                 installed=installed,
                 missing=missing,
@@ -619,7 +621,7 @@ class Supervisor:
             binary=None,
             log_file=log_file,
             retired=retired,
-            fit=self._fit_of(ours),
+            fit=fit,
             passed_over=passed_over,
             installed=installed,
             missing=missing,
@@ -643,10 +645,9 @@ class Supervisor:
         judgement = None if stamp is None else self._judge.known(stamp)
         return None if judgement is None else judgement.fit
 
-    def _why_passed_over(self, installed: Stamp | None) -> str | None:
+    def _why_passed_over(self, installed: Stamp | None, judgement: Judgement | None) -> str | None:
         if installed is None:
             return None
-        judgement = self._judge.known(installed)
         return (judgement and judgement.refusal) or self._failed.get(installed)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -135,10 +135,12 @@ class Shown:
     def __init__(self) -> None:
         self._last: deque[tuple[str, InteractionId]] = deque(maxlen=MAX_SHOWN)
 
-    def note(self, by: str, questions: Iterable[views.InteractionView]) -> None:
+    def note(self, by: str, questions: Sequence[views.InteractionView]) -> None:
+        if not questions:  # most looks
+            return
         known = self.to(by)
-        new = [InteractionId(one.interaction_id) for one in questions]
-        self._last.extend((by, id_) for id_ in new if id_ not in known)
+        shown = [InteractionId(one.interaction_id) for one in questions]
+        self._last.extend((by, id_) for id_ in shown if id_ not in known)
 
     def to(self, by: str) -> Set[InteractionId]:
         return {id_ for who, id_ in self._last if who == by}
