@@ -105,6 +105,18 @@ async def test_what_one_host_writes_rings_the_bell_of_another(enter: Enter) -> N
         assert await west.read(lambda reading: operations.get(reading, operation.id)) == operation
 
 
+async def test_what_is_written_from_outside_the_fleet_is_heard_at_once_too(
+    enter: Enter, postgres_url: str
+) -> None:
+    """As by a terminal: `requeue` submits anew."""
+    async with enter("west") as (west, place):
+        await _until(lambda: place.is_valid)
+        with opened(postgres_url) as book, west.bell.listening(about=Subject.QUEUE) as change:
+            await _submitted(book)
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await change.wait()
+
+
 async def test_a_host_that_is_full_hears_of_the_queue_only_what_is_its_own(enter: Enter) -> None:
     async with enter("east") as (east, _), enter("west", capacity=0) as (west, place):
         await _until(lambda: place.is_valid)
