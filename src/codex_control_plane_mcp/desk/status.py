@@ -269,7 +269,7 @@ def _progress(
 
 def _messages(reading: Reading, operation: Operation, wanted: Look) -> tuple[views.Message, ...]:
     """The last messages, each put together from its parts; the final report is not repeated."""
-    if wanted.last_messages == 0:
+    if wanted.last_messages == 0 or operation.status in QUEUED:
         return ()
     groups, is_cut = _newest_parts(reading, operation, wanted)
     report = "" if operation.report is None else operation.report.text

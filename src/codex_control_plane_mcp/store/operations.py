@@ -171,9 +171,8 @@ def try_insert(
             return _insert(writing, operation_id, submission, _INSERTING_UNLESS_THERE)
         return None
     try:
-        with writing.connection.begin_nested():
-            return insert_operation(writing, operation_id, submission)
-    except IntegrityError:
+        return insert_operation(writing, operation_id, submission)
+    except IntegrityError:  # SQLite takes back that statement, and the transaction goes on.
         return None
 
 
