@@ -98,22 +98,27 @@ class Book:
         self.is_shared = writer.dialect.name == "postgresql"
         self._pen = anyio.CapacityLimiter(1)
         self._hands = anyio.CapacityLimiter(HANDS) if self.is_shared else self._pen
+        self._patience = anyio.CapacityLimiter(1)
         # SQLite: for writers that are threads of their own and do not queue for the pen.
         self._lock: AbstractContextManager[object] = (
             nullcontext() if self.is_shared else threading.Lock()
         )
         self._eyes = anyio.CapacityLimiter(READERS)
 
-    async def write(self, work: Callable[[Writing], T], *, pen: bool = True) -> T:
+    async def write(
+        self, work: Callable[[Writing], T], *, pen: bool = True, patient: bool = False
+    ) -> T:
         """Run `work` in one durable transaction; when this returns it is on the disk.
 
-        Without the `pen` others may write at the same time, where the database can do that.
+        Without the `pen` others may write at the same time, where the database can do that. Who is
+        `patient` lets all others go first: of those only one at a time stands in line.
 
         Raises StateBusy when the database is locked, full, read-only or damaged.
         """
-        result, news = await self._run(
-            self._pen if pen else self._hands, lambda: self.write_now(work, pen=pen)
-        )
+        async with self._patience if patient else nullcontext():
+            result, news = await self._run(
+                self._pen if pen else self._hands, lambda: self.write_now(work, pen=pen)
+            )
         if news:
             self.bell.ring(news)
         return result

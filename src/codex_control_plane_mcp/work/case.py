@@ -46,8 +46,10 @@ class Case:
         token_usage: TokenUsage | None = None,
         goal: GoalProgress | None = None,
         also: Also | None = None,
+        patient: bool = False,
     ) -> None:
-        """Write down what happened; `also` is done in the same transaction, after it."""
+        """Write down what happened; `also` is done in the same transaction, after it. `patient`:
+        nobody waits for it, see `Book.write`."""
 
         def write(writing: Writing, operation: Operation) -> tuple[Operation, None]:
             moved = operations.record(
@@ -63,7 +65,7 @@ class Case:
                 also(writing)
             return moved, None
 
-        await self.write(write)
+        await self.write(write, patient=patient)
         _log(facts)
 
     async def record_unless_unwanted(self, *facts: Fact) -> None:
@@ -83,11 +85,13 @@ class Case:
         await self.write(write)
         _log(facts)
 
-    async def write(self, work: Callable[[Writing, Operation], tuple[Operation, T]]) -> T:
+    async def write(
+        self, work: Callable[[Writing, Operation], tuple[Operation, T]], *, patient: bool = False
+    ) -> T:
         """Run `work` in one transaction, which writes of this operation alone; it returns the
         operation as it is then, and a result."""
         self.operation, result = await self.book.write(
-            lambda writing: work(writing, self.operation), pen=False
+            lambda writing: work(writing, self.operation), pen=False, patient=patient
         )
         return result
 

@@ -248,7 +248,9 @@ class Follower:
         if entries or self._usage is not None or self._was_heard:
             usage, self._usage = self._usage, None
             with self._kept_if_busy(entries, usage):
-                await self._case.record(entries=entries, heard=self._was_heard, token_usage=usage)
+                await self._case.record(
+                    entries=entries, heard=self._was_heard, token_usage=usage, patient=True
+                )
         self._was_heard = False
         self._written_at = anyio.current_time()
 
