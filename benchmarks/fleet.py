@@ -49,7 +49,7 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.request import StartChat, Submission
 from codex_control_plane_mcp.model.schedule import Limits, Reach
-from codex_control_plane_mcp.store import hosts, operations, queue, workers
+from codex_control_plane_mcp.store import hosts, lookup, queue, workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading, Writing, opened
 from codex_control_plane_mcp.store.presence import present
@@ -158,7 +158,7 @@ class Host:
         return hosts.enrol(writing, card), generation
 
     def _reach(self, reading: Reading) -> Reach:
-        known = operations.projects(reading)
+        known = lookup.projects(reading)
         if time.monotonic() - self._asked_at >= OTHERS_SECONDS:
             self._asked_at = time.monotonic()
             self._others = hosts.others(reading, besides=self._name)

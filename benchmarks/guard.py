@@ -19,7 +19,7 @@ from codex_control_plane_mcp.errors import DuplicatePromptActive
 from codex_control_plane_mcp.model.ids import ProjectId, new_operation_id
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import StartChat, Submission, TurnOptions, prompt_key
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup, operations
 from codex_control_plane_mcp.store.book import Book, Writing, opened
 
 TASKS = 10_000
@@ -80,7 +80,7 @@ def _book(path: Path, tasks: int) -> Iterator[Book]:
 
 
 def _looks(book: Book, key: str) -> Callable[[], object]:
-    return lambda: book.read_now(lambda reading: operations.unfinished_with_prompt(reading, key))
+    return lambda: book.read_now(lambda reading: lookup.unfinished_with_prompt(reading, key))
 
 
 def _refusals(book: Book) -> Callable[[], object]:

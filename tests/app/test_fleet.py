@@ -9,7 +9,7 @@ from codex_control_plane_mcp.app.fleet import Territory, in_fleet
 from codex_control_plane_mcp.model.ids import Generation, HostId
 from codex_control_plane_mcp.model.operation import FINAL, Claimed
 from codex_control_plane_mcp.settings import DatabaseUrl, Settings
-from codex_control_plane_mcp.store import operations, presence
+from codex_control_plane_mcp.store import lookup, presence
 from codex_control_plane_mcp.store.book import Reading, opened
 from tests.store.actors import desk as desk_at
 
@@ -32,7 +32,7 @@ async def test_a_host_that_is_there_gives_up_what_one_that_is_gone_had_in_hand(
     with opened(postgres_url, host=HostId("west")) as book:
 
         def has_ended(reading: Reading) -> bool:
-            operation = operations.get(reading, lost.id)
+            operation = lookup.get(reading, lost.id)
             return operation is not None and operation.status in FINAL
 
         with book.bell.listening(lost.id) as change, anyio.fail_after(30):

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import BaseBranch, Review, SendMessage
 from codex_control_plane_mcp.model.workflow import Phase, stand
-from codex_control_plane_mcp.store import hook_history, journal, operations, workflows
+from codex_control_plane_mcp.store import hook_history, journal, lookup, workflows
 from codex_control_plane_mcp.store.book import Book, opened
 from tests.cli import former
 from tests.cli.commands import ADMIN, environment, run
@@ -47,7 +47,7 @@ def book_of(folder: Path) -> Iterator[Book]:
 
 
 def task(book: Book, name: str) -> Operation:
-    found = book.read_now(lambda connection: operations.get(connection, OperationId(name)))
+    found = book.read_now(lambda connection: lookup.get(connection, OperationId(name)))
     assert found is not None
     return found
 

@@ -57,7 +57,7 @@ from codex_control_plane_mcp.model.operation import (
 from codex_control_plane_mcp.model.workflow import Sighting
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import book as store_book
-from codex_control_plane_mcp.store import interactions, operations, wishes
+from codex_control_plane_mcp.store import interactions, lookup, operations, wishes
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.wishes import Outcome
 
@@ -157,7 +157,7 @@ class Workshop:
         self, operation_id: str, *facts: Fact, entries: Sequence[Entry] = ()
     ) -> Operation:
         def write(writing: Writing) -> Operation:
-            operation = operations.get(writing.connection, OperationId(operation_id))
+            operation = lookup.get(writing.connection, OperationId(operation_id))
             assert operation is not None
             return operations.record(writing, operation, *facts, entries=entries, heard=True)
 
@@ -178,7 +178,7 @@ class Workshop:
         words = asked.kind in (Kind.USER_INPUT, Kind.ELICITATION)
 
         def write(writing: Writing) -> InteractionId:
-            operation = operations.get(writing.connection, OperationId(operation_id))
+            operation = lookup.get(writing.connection, OperationId(operation_id))
             assert operation is not None
             fact: Fact = UserInputAwaited() if words else ApprovalAwaited()
             operations.record(writing, operation, fact)
@@ -211,7 +211,7 @@ class Workshop:
 
 
 def _grant(writing: Writing, wish: wishes.Wish) -> None:
-    operation = operations.get(writing.connection, wish.operation_id)
+    operation = lookup.get(writing.connection, wish.operation_id)
     assert operation is not None
     wishes.fulfil(writing, wish, Outcome.DONE)
     if wish.interaction_id is not None:

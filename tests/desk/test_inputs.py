@@ -31,7 +31,7 @@ from codex_control_plane_mcp.model.request import (
     StartChat,
     SteerTurn,
 )
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import Reception
 from tests.desk.test_submit import send, start, stored
 from tests.pictures import GIF, JPEG, PNG, WEBP
@@ -59,7 +59,7 @@ async def taken_in(at: Reception, *items: InputItem, **more: Any) -> StartChat:
 
 
 async def read(at: Reception, operation_id: str) -> Operation:
-    (found,) = [one for one in await at.book.read(operations.every) if one.id == operation_id]
+    (found,) = [one for one in await at.book.read(lookup.every) if one.id == operation_id]
     return found
 
 

@@ -18,7 +18,7 @@ from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import Completed, Plan, Report, TokenUsage
 from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.model.workflow import Phase
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup, operations
 from codex_control_plane_mcp.store.book import Writing
 from tests.desk.reception import Reception
 
@@ -166,7 +166,7 @@ async def test_a_task_took_what_its_thread_gained(at: Reception) -> None:
 
 async def use(at: Reception, operation_id: str, usage: TokenUsage) -> None:
     def write(writing: Writing) -> None:
-        operation = operations.get(writing.connection, OperationId(operation_id))
+        operation = lookup.get(writing.connection, OperationId(operation_id))
         assert operation is not None
         operations.record(writing, operation, token_usage=usage)
 

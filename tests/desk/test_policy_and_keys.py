@@ -17,7 +17,7 @@ from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import OperationType
 from codex_control_plane_mcp.model.schedule import keys_meet
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import Reception, reception
 
 
@@ -76,7 +76,7 @@ async def test_no_task_gets_past_the_ceilings_and_nothing_is_stored(tmp_path: Pa
         ):
             with pytest.raises(InvalidArgument, match="is not allowed here"):
                 await at.desk.submit(start(at, **more))
-        assert await at.book.read(operations.unfinished) == []
+        assert await at.book.read(lookup.unfinished) == []
 
 
 # --- Resource keys --------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ async def test_what_is_no_path_within_a_project_is_refused_and_nothing_is_stored
     with pytest.raises(InvalidArgument) as refused:
         await at.desk.submit(start(at, resource_keys=("src", bad)))
     assert refused.value.details["field"] == "resource_keys"
-    assert await at.book.read(operations.unfinished) == []
+    assert await at.book.read(lookup.unfinished) == []
 
 
 def test_more_keys_than_anybody_needs_are_refused() -> None:
@@ -145,7 +145,7 @@ async def test_keys_are_stored_and_part_of_the_payload(at: Reception) -> None:
     first = await at.desk.submit(start(at, client_request_id="r", resource_keys=("src/", "docs")))
     again = await at.desk.submit(start(at, client_request_id="r", resource_keys=("docs", "src")))
     assert (again.operation_id, again.idempotent) == (first.operation_id, True)
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     assert operation.resource_keys == ("docs", "src")
 
 

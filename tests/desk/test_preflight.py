@@ -24,7 +24,7 @@ from codex_control_plane_mcp.model.ids import OperationId, ProjectId
 from codex_control_plane_mcp.model.operation import Failed, Operation, Trouble
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import StartChat
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import Reception
 from tests.desk.test_status import running
 
@@ -56,7 +56,7 @@ async def looked(at: Reception, **planned: Any) -> tuple[PreflightView, dict[str
 
 
 async def every_operation(at: Reception) -> list[Operation]:
-    return await at.book.read(operations.every)
+    return await at.book.read(lookup.every)
 
 
 async def test_where_nothing_is_wrong_it_says_so_and_submits_nothing(at: Reception) -> None:

@@ -23,7 +23,7 @@ from codex_control_plane_mcp.model.ids import ThreadId
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.model.policy import ApprovalPolicy, Sandbox
 from codex_control_plane_mcp.model.request import DedupPolicy, OperationType, StartChat
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import Reception, reception
 
 pytestmark = pytest.mark.over_both
@@ -41,7 +41,7 @@ def send(message: str, thread: str, **more: Any) -> Task:
 
 
 async def stored(at: Reception) -> int:
-    return len(await at.book.read(operations.unfinished))
+    return len(await at.book.read(lookup.unfinished))
 
 
 async def test_a_task_is_acknowledged_queued_and_stored_before_anything_runs(
@@ -52,7 +52,7 @@ async def test_a_task_is_acknowledged_queued_and_stored_before_anything_runs(
     assert receipt.status is Status.QUEUED
     assert receipt.idempotent is False
     assert receipt.queue_state.state == "queued"
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     assert operation.id == receipt.operation_id
     assert isinstance(operation.request, StartChat)
     assert operation.request == StartChat(
@@ -66,7 +66,7 @@ async def test_a_task_is_acknowledged_queued_and_stored_before_anything_runs(
 async def test_the_defaults_are_read_only_and_on_request(at: Reception) -> None:
     await at.desk.submit(start(at))
 
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     assert isinstance(operation.request, StartChat)
     options = operation.request.options
     assert (options.sandbox, options.approval_policy, options.model) == (

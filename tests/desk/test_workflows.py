@@ -62,7 +62,7 @@ from codex_control_plane_mcp.model.request import (
     UncommittedChanges,
 )
 from codex_control_plane_mcp.model.workflow import Phase, Proposal, Sighting
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.interactions import Search
 from tests.desk.reception import APP_SERVER, ME, USER_INPUT, Reception, reception
 
@@ -147,15 +147,13 @@ async def planned(at: Reception, markdown: str | None = PLAN, **more: Any) -> Wo
 
 
 async def operation(at: Reception, operation_id: str | None) -> Operation:
-    found = await at.book.read(
-        lambda reading: operations.get(reading, OperationId(operation_id or ""))
-    )
+    found = await at.book.read(lambda reading: lookup.get(reading, OperationId(operation_id or "")))
     assert found is not None
     return found
 
 
 async def stored(at: Reception) -> int:
-    return len(await at.book.read(operations.every))
+    return len(await at.book.read(lookup.every))
 
 
 # --- A plan, and the decision on it --------------------------------------------------------------

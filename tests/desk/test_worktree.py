@@ -27,7 +27,7 @@ from codex_control_plane_mcp.model.request import (
     SendMessage,
     StartChat,
 )
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import APP_SERVER, ME, Reception, reception
 from tests.desk.test_submit import send, start, stored
 from tests.pictures import PNG
@@ -90,7 +90,7 @@ async def test_a_message_goes_to_the_worktree_in_which_its_thread_works(
 
     for receipt in (first, second, third):
         read = OperationId(receipt.operation_id)
-        operation = await at.book.read(lambda reading, read=read: operations.get(reading, read))  # type: ignore[misc]
+        operation = await at.book.read(lambda reading, read=read: lookup.get(reading, read))  # type: ignore[misc]
         assert operation is not None
         assert isinstance(operation.request, SendMessage)
         assert operation.request.cwd == made.cwd
@@ -153,7 +153,7 @@ async def test_a_replay_is_answered_though_the_repository_is_gone(at: Reception)
 
     assert again.operation_id == first.operation_id
     operation = await at.book.read(
-        lambda reading: operations.get(reading, OperationId(first.operation_id))
+        lambda reading: lookup.get(reading, OperationId(first.operation_id))
     )
     assert operation is not None
     assert isinstance(operation.request, StartChat)

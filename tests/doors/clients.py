@@ -18,7 +18,7 @@ from codex_control_plane_mcp.doors.mcp.fit import MAX_RESULT_CHARS
 from codex_control_plane_mcp.doors.mcp.server import make_server
 from codex_control_plane_mcp.doors.mcp.tools import offered
 from codex_control_plane_mcp.settings import ToolSet
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import Reception
 
 EVERYTHING = offered(get_args(ToolSet))
@@ -93,7 +93,7 @@ async def calling(at: Reception, desk: Desk | None = None) -> AsyncIterator[Call
 async def begun(at: Reception) -> str:
     """The operation that a call makes, as soon as it is there."""
     with at.book.bell.listening() as listener:
-        while not (found := await at.book.read(operations.unfinished)):
+        while not (found := await at.book.read(lookup.unfinished)):
             await listener.wait()
     return found[0].id
 

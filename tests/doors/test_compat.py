@@ -10,7 +10,7 @@ import pytest
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.model.operation import Claimed, Failed, Trouble
 from codex_control_plane_mcp.model.request import SendMessage, StartChat
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import ME, Reception
 from tests.doors.clients import begun, calling
 
@@ -29,7 +29,7 @@ async def test_a_chat_is_started_and_the_answer_names_its_thread_and_turn(at: Re
             sandbox="workspace-write",
         )
     assert (started["status"], started["threadId"], started["turnId"]) == ("running", "t-1", "u-1")
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     assert isinstance(operation.request, StartChat)
     assert operation.request.title == "Till"
     assert operation.request.options.sandbox == "workspace-write"
@@ -45,7 +45,7 @@ async def test_a_message_is_sent_to_a_chat(at: Reception) -> None:
             timeout_seconds=0,
         )
     assert (sent["status"], sent["threadId"]) == ("queued", "t-9")
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     assert isinstance(operation.request, SendMessage)
 
 
@@ -112,7 +112,7 @@ async def test_bad_input_is_refused_by_name_and_nothing_is_stored(
         error = await client.refused(tool, **arguments)
     assert error["code"] == "INVALID_ARGUMENT"
     assert named in error["message"]
-    assert not await at.book.read(operations.unfinished)
+    assert not await at.book.read(lookup.unfinished)
 
 
 async def test_a_chat_in_a_project_that_does_not_exist_has_its_own_code(at: Reception) -> None:

@@ -13,7 +13,7 @@ from codex_control_plane_mcp.desk.repeats import OWED_SECONDS
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.model.operation import Claimed, Failed, Interrupted, Trouble
 from codex_control_plane_mcp.model.request import SendMessage, StartChat
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import ME, Reception, reception
 from tests.doors.clients import Caller, begun, calling
 
@@ -57,7 +57,7 @@ async def test_the_native_arguments_arrive(at: Reception) -> None:
         group.start_soon(lambda: client.ok("codex", **CALL, **call))
         await begun(at)
         group.cancel_scope.cancel()
-    (operation,) = await at.book.read(operations.unfinished)
+    (operation,) = await at.book.read(lookup.unfinished)
     request = operation.request
     assert isinstance(request, StartChat)
     assert (request.message, request.cwd) == ("mend the till", str(at.project))
@@ -154,7 +154,7 @@ async def test_a_result_that_its_client_gave_up_on_is_still_owed(at: Reception) 
     async with calling(at) as client:
         with anyio.move_on_after(ANSWER_SECONDS / 2):
             await client.ok("codex", **CALL)
-        (operation,) = await at.book.read(operations.unfinished)
+        (operation,) = await at.book.read(lookup.unfinished)
         await at.workshop.start(operation.id)
         await at.workshop.complete(operation.id, "mended")
         assert (await client.ok("codex", **CALL))["content"] == "mended"
@@ -223,7 +223,7 @@ async def test_a_reply_runs_in_the_thread_as_the_turn_before_it_ran(
 
         reply = {"prompt": "and the door", name: "t-1"}
         waiting = await client.ok("codex-reply", **reply)
-        (operation,) = await at.book.read(operations.unfinished)
+        (operation,) = await at.book.read(lookup.unfinished)
         await at.workshop.start(operation.id, turn="u-2")
         await at.workshop.complete(operation.id, "it closes", turn="u-2")
         done = await client.ok("codex-reply", **reply)
@@ -245,7 +245,7 @@ async def test_without_a_cwd_the_only_folder_is_meant_and_among_several_none(
     with reception(tmp_path, toolsets=("dropin",)) as at:
         async with calling(at) as client:
             await client.ok("codex", **CALL)
-            (operation,) = await at.book.read(operations.unfinished)
+            (operation,) = await at.book.read(lookup.unfinished)
             assert operation.request.cwd == str(at.project)
 
             (at.project.parent / "garden").mkdir()
@@ -260,7 +260,7 @@ async def test_without_a_cwd_the_only_allowed_root_is_meant(tmp_path: Path) -> N
         (at.project.parent / "garden").mkdir()
         async with calling(at) as client:
             await client.ok("codex", **CALL)
-        (operation,) = await at.book.read(operations.unfinished)
+        (operation,) = await at.book.read(lookup.unfinished)
         assert operation.request.cwd == str(root)
 
 
@@ -299,7 +299,7 @@ async def test_bad_input_is_refused_by_name_and_nothing_is_stored(
         error = await client.refused(tool, **(CALL | change))
     assert error["code"] == "INVALID_ARGUMENT"
     assert named in error["message"]
-    assert not await at.book.read(operations.unfinished)
+    assert not await at.book.read(lookup.unfinished)
 
 
 async def test_a_task_that_fails_to_start_can_be_asked_for_again(at: Reception) -> None:

@@ -11,7 +11,7 @@ from mcp.types import ElicitResult
 from codex_control_plane_mcp.desk.wait import ANSWER_SECONDS
 from codex_control_plane_mcp.doors.mcp.forms import MAX_MESSAGE_CHARS
 from codex_control_plane_mcp.doors.mcp.progress import SILENCE_SECONDS
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.desk.reception import COMMAND_APPROVAL, USER_INPUT, Reception
 from tests.desk.test_status import running
 from tests.doors.eras import LEGACY, MODERN, Person, both_eras, call, client_in, says
@@ -286,7 +286,7 @@ async def test_the_drop_in_call_asks_too_and_still_answers_in_time(at: Reception
 
         async def work() -> None:
             await anyio.sleep(10)
-            (operation,) = await at.book.read(operations.unfinished)
+            (operation,) = await at.book.read(lookup.unfinished)
             await at.workshop.start(operation.id)
             await at.workshop.ask(operation.id, {"command": "rm -r build"})
 

@@ -25,7 +25,7 @@ from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.words.things import AgentMessage, Turn
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
-from codex_control_plane_mcp.store import journal, operations, queue
+from codex_control_plane_mcp.store import journal, lookup, queue
 from codex_control_plane_mcp.store.book import Book, opened
 from tests.e2e.islands import DATABASE, Dial, Island, island
 from tests.e2e.stage import Client, Stage, stage_of
@@ -225,7 +225,7 @@ async def _all_ended(fleet: Fleet, keys: list[str]) -> None:
             tasks.start_soon(_attend, stage)
         while True:
             found = await fleet.book.read(
-                lambda reading: [operations.by_client_request(reading, key) for key in keys]
+                lambda reading: [lookup.by_client_request(reading, key) for key in keys]
             )
             if all(one is not None and one[0].is_final for one in found):
                 break
@@ -243,7 +243,7 @@ async def _attend(stage: Stage) -> None:
 
 
 async def _verdict(fleet: Fleet, keys: list[str]) -> dict[str, object]:
-    every = await fleet.book.read(operations.every)
+    every = await fleet.book.read(lookup.every)
     by_key = {one.client_request_id: one for one in every}
     turns = await _turns(fleet, every)
     misquoted = [one.id for one in every if not await _is_quoted(fleet, one, turns)]

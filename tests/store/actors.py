@@ -37,7 +37,7 @@ from codex_control_plane_mcp.model.request import (
     Submission,
     TurnOptions,
 )
-from codex_control_plane_mcp.store import interactions, journal, operations, workers
+from codex_control_plane_mcp.store import interactions, journal, lookup, operations, workers
 from codex_control_plane_mcp.store.book import Book, Outbox, Writing, opened
 from codex_control_plane_mcp.store.engine import LOCK_WAIT_SECONDS
 
@@ -144,7 +144,7 @@ class Desk:
         return self.write(lambda writing: operations.record(writing, operation, *facts), pen=False)
 
     def get(self, operation_id: OperationId) -> Operation:
-        operation = self.read(lambda connection: operations.get(connection, operation_id))
+        operation = self.read(lambda connection: lookup.get(connection, operation_id))
         assert operation is not None
         return operation
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from codex_control_plane_mcp.model.ids import Generation, OperationId, new_operation_id
 from codex_control_plane_mcp.model.operation import Cancelled, Claimed, Fact, Operation, Status
-from codex_control_plane_mcp.store import operations, wishes
+from codex_control_plane_mcp.store import lookup, operations, wishes
 from codex_control_plane_mcp.store.bell import Bell, Listener, Subject
 from codex_control_plane_mcp.store.book import Writing, opened
 from tests.store.actors import PATIENCE_SECONDS, Desk, HandClock
@@ -40,7 +40,7 @@ async def test_who_listens_wakes_at_the_next_write_and_sees_it(desk: Desk) -> No
 
     async def look(listener: Listener) -> None:
         await listener.wait()
-        found = await desk.book.read(lambda c: operations.get(c, operation.id))
+        found = await desk.book.read(lambda c: lookup.get(c, operation.id))
         assert found is not None
         seen.append(found.status)
 
@@ -92,7 +92,7 @@ async def test_a_transaction_that_fails_does_not_ring(desk: Desk) -> None:
 async def test_a_transaction_that_changes_nothing_does_not_ring(desk: Desk) -> None:
     operation = await submit(desk)
     with desk.book.bell.listening() as listener:
-        await desk.book.write(lambda writing: operations.get(writing.connection, operation.id))
+        await desk.book.write(lambda writing: lookup.get(writing.connection, operation.id))
         assert not rung(listener)
 
 
@@ -166,13 +166,13 @@ async def test_without_threads_it_is_the_same_book(sqlite_path: Path) -> None:
         desk = Desk(book, HandClock(), sqlite_path)
         operation = await submit(desk)
         assert rung(listener)
-        assert await book.read(lambda c: operations.get(c, operation.id)) == operation
+        assert await book.read(lambda c: lookup.get(c, operation.id)) == operation
 
 
 async def test_many_tasks_write_and_read_at_once(desk: Desk) -> None:
     async def one() -> None:
         operation = await submit(desk)
-        found = await desk.book.read(lambda c: operations.get(c, operation.id))
+        found = await desk.book.read(lambda c: lookup.get(c, operation.id))
         assert found == operation
 
     with anyio.fail_after(PATIENCE_SECONDS):
@@ -186,9 +186,9 @@ async def test_a_reading_is_one_consistent_view(desk: Desk) -> None:
     operation = await submit(desk)
 
     def look_twice(connection: Connection) -> tuple[object, object]:
-        first = operations.get(connection, operation.id)
+        first = lookup.get(connection, operation.id)
         desk.record(operation, Cancelled())
-        return first, operations.get(connection, operation.id)
+        return first, lookup.get(connection, operation.id)
 
     first, second = await anyio.to_thread.run_sync(desk.book.read_now, look_twice)
     assert first == second == operation
@@ -216,5 +216,5 @@ async def test_a_glance_into_a_file_needs_no_thread(sqlite_desk: Desk) -> None:
 
 async def test_a_glance_sees_what_was_written(desk: Desk) -> None:
     operation = await submit(desk)
-    found = await desk.book.glance(lambda reading: operations.get(reading, operation.id))
+    found = await desk.book.glance(lambda reading: lookup.get(reading, operation.id))
     assert found == operation

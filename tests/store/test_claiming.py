@@ -17,7 +17,7 @@ from codex_control_plane_mcp.model.operation import Claimed, Failed, Operation, 
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import Priority
 from codex_control_plane_mcp.model.schedule import STEP_SECONDS, Job, Limits, Waiting
-from codex_control_plane_mcp.store import operations, queue, wishes
+from codex_control_plane_mcp.store import lookup, queue, wishes
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import BOUND, TROUBLE
@@ -236,14 +236,14 @@ def test_what_starts_and_why_the_rest_waits_is_as_if_the_whole_queue_were_read(
     pause: float,
 ) -> None:
     me = desk.enter()
-    for one in desk.read(operations.unfinished):
+    for one in desk.read(lookup.unfinished):
         desk.record(one, Failed(TROUBLE))
     _fill(desk, first)
     claim(desk, me, limits)
     desk.clock.move(pause)
     _fill(desk, second)
 
-    waiting = [one for one in desk.read(operations.unfinished) if one.status is Status.QUEUED]
+    waiting = [one for one in desk.read(lookup.unfinished) if one.status is Status.QUEUED]
     active, now = desk.read(queue.active_jobs), desk.clock.now()
     jobs = [replace(queue.job_of(one), line_moved_at=_moved(desk, one)) for one in waiting]
     decision, reasons = decided(jobs, active, limits, now)

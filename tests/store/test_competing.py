@@ -27,7 +27,7 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
 )
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations, queue, wishes, workers
+from codex_control_plane_mcp.store import lookup, operations, queue, wishes, workers
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import BOUND, COMPLETED, INTENDED, LIFE
@@ -124,7 +124,7 @@ def test_those_who_contend_for_a_book_do_each_thing_once_and_lose_nothing(
 
     contestants = all_at_once(crowd, contend)
     with desk_at(where) as desk:
-        every = desk.read(operations.every)
+        every = desk.read(lookup.every)
         assert len(every) == crowd * TASKS
         assert {operation.status for operation in every} == {Status.COMPLETED}
         claimed = Counter(id_ for one in contestants for id_ in one.claimed)

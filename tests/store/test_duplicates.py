@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from codex_control_plane_mcp.model.ids import OperationId, new_operation_id
 from codex_control_plane_mcp.model.operation import FINAL, Status
 from codex_control_plane_mcp.model.request import DedupPolicy, prompt_key
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup, operations
 from codex_control_plane_mcp.store.book import Writing
 from tests.model.lives import LIFE
 from tests.store.actors import Desk, all_at_once
@@ -23,7 +23,7 @@ def test_the_same_prompt_is_refused_while_the_first_is_in_the_house(
         desk.submit(again)
     key = prompt_key(again)
     assert key is not None
-    assert desk.read(lambda c: operations.unfinished_with_prompt(c, key)) == first
+    assert desk.read(lambda c: lookup.unfinished_with_prompt(c, key)) == first
     assert desk.count("operations") == desk.count("operations") == 1
 
 
@@ -33,7 +33,7 @@ def test_the_same_prompt_is_welcome_once_the_first_has_ended(desk: Desk, status:
     first = desk.record(desk.submit(submission), *LIFE[status])
     key = prompt_key(submission)
     assert key is not None
-    assert desk.read(lambda c: operations.unfinished_with_prompt(c, key)) is None
+    assert desk.read(lambda c: lookup.unfinished_with_prompt(c, key)) is None
     assert desk.submit(submission).id != first.id
 
 
@@ -59,7 +59,7 @@ def test_try_insert_says_none_to_the_second_and_the_transaction_goes_on(desk: De
     def work(writing: Writing) -> None:
         first = operations.try_insert(writing, OperationId("op-1"), submission)
         assert operations.try_insert(writing, OperationId("op-2"), submission) is None
-        found = operations.by_client_request(writing.connection, "mine")
+        found = lookup.by_client_request(writing.connection, "mine")
         assert found is not None
         assert found[0] == first
         assert {id_ for _, id_ in writing.news} == {"op-1"}
@@ -75,7 +75,7 @@ def test_of_thirty_who_submit_the_same_at_once_one_gets_in(desk: Desk) -> None:
     def submit(_: int) -> tuple[bool, str]:
         def work(writing: Writing) -> tuple[bool, str]:
             made = operations.try_insert(writing, new_operation_id(writing.now), submission)
-            found = operations.by_client_request(writing.connection, "mine")
+            found = lookup.by_client_request(writing.connection, "mine")
             assert found is not None
             return made is not None, found[0].id
 

@@ -7,7 +7,7 @@ import pytest
 from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
 from codex_control_plane_mcp.model.ids import HostId
 from codex_control_plane_mcp.model.operation import Status
-from codex_control_plane_mcp.store import move, operations, queue, wishes
+from codex_control_plane_mcp.store import lookup, move, queue, wishes
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.move import copy, tables
 from codex_control_plane_mcp.store.schema import (
@@ -45,8 +45,8 @@ def test_every_row_is_there_and_what_ran_here_runs_on_this_host(filled: Desk, ta
     copied = {one.table: one.rows for one in copy(filled.book, target)}
     assert copied == {table.name: filled.count(table.name) for table in tables()}
     assert copied["operations"] == 4
-    there = target.read_now(operations.every)
-    for former, moved in zip(filled.read(operations.every), there, strict=True):
+    there = target.read_now(lookup.every)
+    for former, moved in zip(filled.read(lookup.every), there, strict=True):
         assert moved.host == ("east" if former.host == "" else former.host)
         assert moved.request == former.request
     assert [job.host for job in target.read_now(queue.active_jobs)] == ["east"]
@@ -56,7 +56,7 @@ def test_a_database_that_holds_a_book_is_refused_and_left_alone(filled: Desk, ta
     copy(filled.book, target)
     with pytest.raises(InvalidArgument, match="not empty"):
         copy(filled.book, target)
-    assert len(target.read_now(operations.every)) == 4
+    assert len(target.read_now(lookup.every)) == 4
 
 
 def test_what_cannot_be_copied_whole_leaves_nothing(
@@ -66,7 +66,7 @@ def test_what_cannot_be_copied_whole_leaves_nothing(
     monkeypatch.setattr(move, "_digest", lambda _: (0, next(digests)))
     with pytest.raises(StateBusy, match="differs after it was copied"):
         copy(filled.book, target)
-    assert target.read_now(operations.every) == []
+    assert target.read_now(lookup.every) == []
 
 
 def test_no_table_is_forgotten() -> None:

@@ -31,9 +31,10 @@ from codex_control_plane_mcp.model.operation import (
     TurnIntended,
 )
 from codex_control_plane_mcp.model.request import payload_hash
-from codex_control_plane_mcp.store import journal, operations
+from codex_control_plane_mcp.store import journal, lookup, operations
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.operations import Fenced, Mark
+from codex_control_plane_mcp.store.lookup import Mark
+from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import (
     ACCEPTED,
     BOUND,
@@ -351,23 +352,23 @@ def test_operations_are_found_by_what_names_them(desk: Desk) -> None:
     thread, turn = ThreadId("thread-1"), TurnId("turn-1")
 
     def found(connection: Connection) -> None:
-        assert operations.by_client_request(connection, "mine") == (
+        assert lookup.by_client_request(connection, "mine") == (
             operation,
             payload_hash(submission),
         )
-        assert operations.by_client_request(connection, "yours") is None
-        assert operations.by_turn(connection, thread, turn) == operation
-        assert operations.by_turn(connection, thread, TurnId("turn-2")) is None
-        assert operations.newest_in_thread(connection, thread) == later_one
-        assert operations.newest_in_thread(connection, ThreadId("no")) is None
-        assert operations.get(connection, OperationId("no")) is None
+        assert lookup.by_client_request(connection, "yours") is None
+        assert lookup.by_turn(connection, thread, turn) == operation
+        assert lookup.by_turn(connection, thread, TurnId("turn-2")) is None
+        assert lookup.newest_in_thread(connection, thread) == later_one
+        assert lookup.newest_in_thread(connection, ThreadId("no")) is None
+        assert lookup.get(connection, OperationId("no")) is None
         ids = [later_one.id, OperationId("no"), operation.id]
-        assert operations.many(connection, ids) == [later_one, operation]
-        assert operations.marks(connection, ids) == {
+        assert lookup.many(connection, ids) == [later_one, operation]
+        assert lookup.marks(connection, ids) == {
             later_one.id: Mark(Status.QUEUED, 1, 1),
             operation.id: Mark(Status.RUNNING, operation.last_seq, operation.status_seq),
         }
-        assert operations.unfinished(connection) == [operation, later_one]
+        assert lookup.unfinished(connection) == [operation, later_one]
 
     desk.read(found)
 
@@ -379,7 +380,7 @@ def test_a_turn_is_found_by_the_operation_that_started_it_not_by_those_that_stee
     desk.clock.move(1)
     steered = desk.record(desk.submit(desk.steering("Faster.")), *LIFE[Status.RUNNING])
     assert steered.turn_id == operation.turn_id
-    found = desk.read(lambda c: operations.by_turn(c, BOUND.thread_id, ACCEPTED.turn_id))
+    found = desk.read(lambda c: lookup.by_turn(c, BOUND.thread_id, ACCEPTED.turn_id))
     assert found == operation
 
 
@@ -389,9 +390,9 @@ def test_the_newest_troubles_and_the_projects_are_listed(desk: Desk) -> None:
         desk.record(
             desk.submit(desk.submission(project=project)), Failed(Trouble("CODEX_TIMEOUT", project))
         )
-    troubles = desk.read(lambda connection: operations.recent_troubles(connection, 2))
+    troubles = desk.read(lambda connection: lookup.recent_troubles(connection, 2))
     assert [one.trouble and one.trouble.message for one in troubles] == ["house", "garden"]
-    assert desk.read(operations.projects) == [
+    assert desk.read(lookup.projects) == [
         (ProjectId("house"), "/work/house", desk.clock.now()),
         (ProjectId("garden"), "/work/garden", desk.clock.now() - 1000),
     ]
@@ -414,7 +415,7 @@ def test_operations_are_listed_page_by_page_those_submitted_last_first(desk: Des
         ids.append(desk.submit(desk.submission(thread=f"t-{number % 2}")).id)
 
     def page(**more: object) -> list[OperationId]:
-        found = desk.read(lambda c: operations.newest(c, 2, **more))  # type: ignore[arg-type]
+        found = desk.read(lambda c: lookup.newest(c, 2, **more))  # type: ignore[arg-type]
         return [one.id for one in found]
 
     assert page() == [ids[4], ids[3]]

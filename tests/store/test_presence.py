@@ -13,7 +13,7 @@ from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
 from codex_control_plane_mcp.model.ids import HostId, ProjectId, RepairId, new_operation_id
 from codex_control_plane_mcp.model.operation import Cancelled, Operation
 from codex_control_plane_mcp.model.request import Placement
-from codex_control_plane_mcp.store import hosts, operations, presence
+from codex_control_plane_mcp.store import hosts, lookup, operations, presence
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, Writing, opened
 from codex_control_plane_mcp.store.notices import Notices, waiting_count
@@ -102,7 +102,7 @@ async def test_what_one_host_writes_rings_the_bell_of_another(enter: Enter) -> N
             operation = await _submitted(east)
             with anyio.fail_after(PATIENCE_SECONDS):
                 await change.wait()
-        assert await west.read(lambda reading: operations.get(reading, operation.id)) == operation
+        assert await west.read(lambda reading: lookup.get(reading, operation.id)) == operation
 
 
 async def test_what_is_written_from_outside_the_fleet_is_heard_at_once_too(
@@ -167,7 +167,7 @@ async def test_whoever_waits_for_an_operation_hears_what_another_host_writes_of_
             await change.wait()
             await east.write(lambda writing: operations.record(writing, operation, Cancelled()))
             await change.wait()
-        ended = await west.read(lambda reading: operations.get(reading, operation.id))
+        ended = await west.read(lambda reading: lookup.get(reading, operation.id))
         assert ended is not None
         assert ended.is_final
 

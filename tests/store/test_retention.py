@@ -8,7 +8,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.journal import Category, Entry, Written
 from codex_control_plane_mcp.model.operation import Claimed, Operation
-from codex_control_plane_mcp.store import journal, operations, retention
+from codex_control_plane_mcp.store import journal, lookup, operations, retention
 from codex_control_plane_mcp.store.retention import GAP_BYTES, Pruned, journal_bytes, prune
 from tests.model.lives import ACCEPTED, BOUND, COMPLETED, INTENDED
 from tests.store.actors import Desk
@@ -58,7 +58,7 @@ def test_an_old_journal_becomes_one_entry_that_says_so(desk: Desk) -> None:
     assert gap.at == before[-1].at
     assert (done.operations, done.entries) == (1, len(before))
     assert desk.get(operation.id) == operation
-    found = desk.read(lambda reading: operations.by_client_request(reading, "r-1"))
+    found = desk.read(lambda reading: lookup.by_client_request(reading, "r-1"))
     assert found is not None
     assert found[0] == operation
 

@@ -33,7 +33,7 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.schedule import Limits, Reach
-from codex_control_plane_mcp.store import journal, operations, queue, workers
+from codex_control_plane_mcp.store import journal, lookup, operations, queue, workers
 from codex_control_plane_mcp.store.book import Reading, Writing
 from codex_control_plane_mcp.store.notices import Notices
 from codex_control_plane_mcp.store.operations import Fenced
@@ -171,7 +171,7 @@ def test_no_limit_is_passed_by_hosts_that_claim_at_once(url: str, seed: int) -> 
         claimed = Counter(id_ for ids in all_at_once(HOSTS + 1, contend) for id_ in ids)
         assert watch.broken == []
         assert max(most) > LIMITS.writing_per_project  # They did run beside each other.
-        every = desk.read(operations.every)
+        every = desk.read(lookup.every)
         assert claimed == Counter(one.id for one in every)
         assert {one.status for one in every} == {Status.COMPLETED}
         for one in every:
@@ -290,12 +290,12 @@ def test_a_reader_misses_no_line_when_the_first_to_write_is_the_last_to_commit(u
 
     with desk_at(url) as slow, desk_at(url) as fast, desk_at(url) as reader:
         one, other = slow.submit(), slow.submit()
-        known = reader.read(operations.heads)
+        known = reader.read(lookup.heads)
 
         def new() -> list[str]:
             """What a follower tells: of whatever has moved, all behind what it has told."""
             told = []
-            for id_, head in reader.read(operations.heads).items():
+            for id_, head in reader.read(lookup.heads).items():
                 if head > known[id_]:
                     lines = reader.read(lambda c, id_=id_: journal.after(c, id_, known[id_], 10))  # type: ignore[misc]
                     assert [line.seq for line in lines] == [*range(known[id_] + 1, head + 1)]

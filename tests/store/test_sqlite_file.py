@@ -30,7 +30,7 @@ from codex_control_plane_mcp.store import (
     hook_history,
     interactions,
     journal,
-    operations,
+    lookup,
     queue,
     wishes,
     workers,
@@ -162,22 +162,22 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
     ),
     "whether it is not wanted": (lambda c: wishes.is_unwanted(c, ONE), "INDEX wishes_one_cancel"),
     "what runs": (queue.active_jobs, "INDEX operations_unfinished (status=?)"),
-    "the unfinished": (operations.unfinished, "USING INDEX operations_unfinished"),
+    "the unfinished": (lookup.unfinished, "USING INDEX operations_unfinished"),
     "one operation": (
-        lambda c: operations.get(c, ONE),
+        lambda c: lookup.get(c, ONE),
         "autoindex_operations_1 (id=?)",
     ),
-    "the marks of some": (lambda c: operations.marks(c, [ONE]), "autoindex_operations_1 (id=?)"),
+    "the marks of some": (lambda c: lookup.marks(c, [ONE]), "autoindex_operations_1 (id=?)"),
     "the same prompt": (
-        lambda c: operations.unfinished_with_prompt(c, "key"),
+        lambda c: lookup.unfinished_with_prompt(c, "key"),
         "INDEX operations_same_prompt (prompt_key=?)",
     ),
     "the same client request": (
-        lambda c: operations.by_client_request(c, "id"),
+        lambda c: lookup.by_client_request(c, "id"),
         "INDEX operations_by_client_request (client_request_id=?)",
     ),
     "the newest in a thread": (
-        lambda c: operations.newest_in_thread(c, ThreadId("t")),
+        lambda c: lookup.newest_in_thread(c, ThreadId("t")),
         "INDEX operations_by_thread (thread_id=?)",
     ),
     "the next in a thread": (
@@ -216,17 +216,17 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: journal.chronicle(c, ONE, (Category.ASSISTANT,)),
         "PRIMARY KEY (operation_id=?)",
     ),
-    "the projects": (operations.projects, "INDEX operations_by_project (project_id>?)"),
+    "the projects": (lookup.projects, "INDEX operations_by_project (project_id>?)"),
     "the newest troubles": (
-        lambda c: operations.recent_troubles(c, 5),
+        lambda c: lookup.recent_troubles(c, 5),
         "USING INDEX operations_in_trouble",
     ),
     "a page of the operations": (
-        lambda c: operations.newest(c, 10, before=ONE),
+        lambda c: lookup.newest(c, 10, before=ONE),
         "autoindex_operations_1 (id<?)",
     ),
     "a page of a thread's": (
-        lambda c: operations.newest(c, 10, before=ONE, thread_id=ThreadId("t")),
+        lambda c: lookup.newest(c, 10, before=ONE, thread_id=ThreadId("t")),
         "INDEX operations_by_thread (thread_id=?)",
     ),
     "the next that hooks told of a thread": (

@@ -16,7 +16,7 @@ from codex_control_plane_mcp.model.operation import (
     TurnAccepted,
     TurnIntended,
 )
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup, operations, usage
 from tests.store.actors import Desk
 
 MINUTE = 60
@@ -57,7 +57,7 @@ def test_tokens_of_a_thread_are_known_before_and_after_each_operation(desk: Desk
     elsewhere = ran(desk, "t-2", 70, known="t-2")
     silent = ran(desk, "t-3", None)
 
-    found = desk.read(lambda reading: operations.used(reading, since))
+    found = desk.read(lambda reading: usage.used(reading, since))
     assert [one.id for one in found] == [second, elsewhere, silent]
     assert [one.tokens and one.tokens.total for one in found] == [250, 70, None]
     assert [one.tokens_before and one.tokens_before.total for one in found] == [100, None, None]
@@ -65,7 +65,7 @@ def test_tokens_of_a_thread_are_known_before_and_after_each_operation(desk: Desk
     assert all(
         one.completed_at == one.started_at + MINUTE * 1000 for one in found if one.completed_at
     )
-    everything = desk.read(lambda reading: operations.used(reading, Moment(0)))
+    everything = desk.read(lambda reading: usage.used(reading, Moment(0)))
     assert everything[0].id == first
     assert everything[0].is_first
 
@@ -78,12 +78,12 @@ def test_lists_are_by_status_and_project_and_by_end(desk: Desk) -> None:
     last = ran(desk, "t-2", 1)
 
     def newest(**which: object) -> list[OperationId]:
-        found = desk.read(lambda reading: operations.newest(reading, 10, **which))  # type: ignore[arg-type]
+        found = desk.read(lambda reading: lookup.newest(reading, 10, **which))  # type: ignore[arg-type]
         return [one.id for one in found]
 
     assert newest() == [last, waiting, ended]
     assert newest(statuses={Status.COMPLETED}) == [last, ended]
     assert newest(project_id="garden") == [waiting]
     assert newest(statuses={Status.COMPLETED}, before=last) == [ended]
-    by_end = desk.read(lambda reading: operations.ended_last(reading, 1))
+    by_end = desk.read(lambda reading: lookup.ended_last(reading, 1))
     assert [one.id for one in by_end] == [last]

@@ -47,7 +47,7 @@ from codex_control_plane_mcp.model.repair import (
     RepairScope,
 )
 from codex_control_plane_mcp.model.request import OperationType, Priority
-from codex_control_plane_mcp.store import operations, repairs, workers
+from codex_control_plane_mcp.store import lookup, operations, repairs, workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from tests.desk.reception import APP_SERVER, ME, USER_INPUT, Reception
@@ -138,7 +138,7 @@ class Story:
         usage = TokenUsage(input_, cached, output, output // 3, input_ + output, 272_000)
 
         def write(writing: Writing) -> None:
-            operation = operations.get(writing.connection, OperationId(operation_id))
+            operation = lookup.get(writing.connection, OperationId(operation_id))
             assert operation is not None
             operations.record(writing, operation, token_usage=usage, heard=True)
 

@@ -7,7 +7,7 @@ from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.interaction import Interaction, InteractionStatus
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes
+from codex_control_plane_mcp.store import interactions, journal, lookup, wishes
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.interactions import Search
 
@@ -80,4 +80,4 @@ def _audit_interaction(interaction: Interaction, codex: FakeCodex) -> None:
 
 def _everything(reading: Reading) -> list[Operation]:
     ids = [row.id for row in reading.exec_driver_sql("SELECT id FROM operations ORDER BY id")]
-    return operations.many(reading, ids)
+    return lookup.many(reading, ids)

@@ -36,7 +36,7 @@ from codex_control_plane_mcp.model.request import (
     TurnOptions,
 )
 from codex_control_plane_mcp.model.schedule import Limits, Reach
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes, workers
+from codex_control_plane_mcp.store import interactions, journal, lookup, operations, wishes, workers
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.line import Connect
@@ -199,7 +199,7 @@ class Task:
     house: House
 
     async def now(self) -> Operation:
-        operation = await self.house.book.read(lambda reading: operations.get(reading, self.id))
+        operation = await self.house.book.read(lambda reading: lookup.get(reading, self.id))
         assert operation is not None
         return operation
 

@@ -12,7 +12,7 @@ from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import OperationType, sandbox_of
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.book import Book, Reading
 
 
@@ -32,7 +32,7 @@ class LimitWatch:
     def look_back(self, book: Book) -> None:
         """At every moment that the book tells of: whenever something started, at all that had
         started by then and not ended. The last to start is where a limit would have been passed."""
-        every = [one for one in book.read_now(operations.every) if one.started_at is not None]
+        every = [one for one in book.read_now(lookup.every) if one.started_at is not None]
         for latest in every:
             moment = latest.started_at
             assert moment is not None
@@ -62,7 +62,7 @@ class LimitWatch:
 
 def active(reading: Reading) -> list[Operation]:
     query = "SELECT id FROM operations WHERE started_at IS NOT NULL AND completed_at IS NULL"
-    return operations.many(reading, [row.id for row in reading.exec_driver_sql(query)])
+    return lookup.many(reading, [row.id for row in reading.exec_driver_sql(query)])
 
 
 def _runs_at(operation: Operation, moment: int) -> bool:

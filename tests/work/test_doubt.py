@@ -9,7 +9,7 @@ import pytest
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Status
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex, Fault, View
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from tests.work.house import House
 
 pytestmark = pytest.mark.over_both
@@ -287,7 +287,7 @@ async def test_the_intent_is_stored_before_the_line_is_used(house: House, codex:
     seen: list[str] = []
 
     def look(_: object) -> None:
-        stored = house.book.read_now(operations.unfinished)
+        stored = house.book.read_now(lookup.unfinished)
         seen.extend(one.intent.client_message_id for one in stored if one.intent)
 
     codex.at_once = look

@@ -42,7 +42,7 @@ from codex_control_plane_mcp.model.request import (
     TaskRequest,
     TurnOptions,
 )
-from codex_control_plane_mcp.store import hook_history, operations
+from codex_control_plane_mcp.store import hook_history, lookup, operations
 from codex_control_plane_mcp.store.book import Book, Writing, opened
 from codex_control_plane_mcp.work.hook_history import AT_ONCE, HookHistory
 
@@ -111,7 +111,7 @@ class Place:
 
     async def record(self, id_: OperationId, *facts: Fact) -> None:
         def write(writing: Writing) -> None:
-            operation = operations.get(writing.connection, id_)
+            operation = lookup.get(writing.connection, id_)
             assert operation is not None
             operations.record(writing, operation, *facts)
 

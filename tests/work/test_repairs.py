@@ -50,7 +50,7 @@ from codex_control_plane_mcp.model.workflow import Phase, Terms, Workflow, Workf
 from codex_control_plane_mcp.processes import Identity
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import operations, repairs, repeats, workflows
+from codex_control_plane_mcp.store import lookup, operations, repairs, repeats, workflows
 from codex_control_plane_mcp.store.book import Reading, Writing
 from codex_control_plane_mcp.work.hook_history import HookHistory
 from codex_control_plane_mcp.work.mends import Means
@@ -130,7 +130,7 @@ class Workbench:
         return await mend(self.house.book, asked)
 
     async def everything(self) -> list[Operation]:
-        return await self.house.book.read(operations.every)
+        return await self.house.book.read(lookup.every)
 
 
 @pytest.fixture

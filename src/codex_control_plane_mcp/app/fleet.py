@@ -16,7 +16,7 @@ from codex_control_plane_mcp.model.policy import is_within
 from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Reach
 from codex_control_plane_mcp.paths import replace_file
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import hosts, operations
+from codex_control_plane_mcp.store import hosts, lookup
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.presence import Presence, present
 from codex_control_plane_mcp.work.requeue import Patience
@@ -50,7 +50,7 @@ class Territory:
     def reach(self, reading: Reading) -> Reach:
         """What this host can run of that which the book knows."""
         host = HostId(self._settings.book_host)
-        for id_, cwd, _ in operations.projects(reading):
+        for id_, cwd, _ in lookup.projects(reading):
             if id_ not in self._found and (path := self._path_of(id_, cwd)):
                 self._found[id_] = self._project(id_, path)
         if time.monotonic() - self._searched_at >= SEARCH_SECONDS:

@@ -25,7 +25,7 @@ from codex_control_plane_mcp.desk.summary import configured
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import Generation, HostId
 from codex_control_plane_mcp.settings import DATABASE_VARIABLE, Settings
-from codex_control_plane_mcp.store import operations, queue, workers
+from codex_control_plane_mcp.store import lookup, queue, workers
 from codex_control_plane_mcp.store.book import Book, opened
 from codex_control_plane_mcp.store.notices import Notices
 from codex_control_plane_mcp.store.presence import Presence
@@ -185,7 +185,7 @@ async def _reaped(book: Book, workshop: Workshop, supervisor: Supervisor) -> boo
     if not supervisor.has_retired:
         return False
     try:
-        unfinished = await book.read(operations.unfinished)
+        unfinished = await book.read(lookup.unfinished)
         in_use = {one.app_server_id for one in unfinished if one.app_server_id is not None}
         return await supervisor.reap(in_use | workshop.line.in_use)
     except (CodexError, StateBusy, OSError) as error:

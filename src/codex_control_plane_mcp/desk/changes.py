@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.bell import Gatherer
 from codex_control_plane_mcp.store.book import Book
 
@@ -34,12 +34,12 @@ class Changes:
 
     async def threads_of(self, ids: Collection[OperationId]) -> set[ThreadId]:
         """The threads that these work in."""
-        found = await self._book.read(lambda reading: operations.many(reading, list(ids)))
+        found = await self._book.read(lambda reading: lookup.many(reading, list(ids)))
         return {one.thread_id for one in found if one.thread_id is not None}
 
 
 @asynccontextmanager
 async def changes(book: Book) -> AsyncIterator[Changes]:
     with book.bell.gathering() as gatherer:
-        newest = await book.read(lambda reading: operations.newest(reading, 1))
+        newest = await book.read(lambda reading: lookup.newest(reading, 1))
         yield Changes(book, gatherer, newest[0].id if newest else "")

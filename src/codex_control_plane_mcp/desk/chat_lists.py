@@ -29,7 +29,7 @@ from codex_control_plane_mcp.desk.texts import weight
 from codex_control_plane_mcp.errors import AppServerUnavailable
 from codex_control_plane_mcp.model.ids import OperationId, ProjectId
 from codex_control_plane_mcp.model.operation import ACTIVE, Operation
-from codex_control_plane_mcp.store import chats, operations
+from codex_control_plane_mcp.store import chats, lookup
 from codex_control_plane_mcp.store.book import Reading
 
 #: What the lines of a list may weigh, and what one weighs beside its title and the chat's id.
@@ -220,7 +220,7 @@ async def _in_the_book(wanted: _List, mark: _Mark) -> _Batch:
     def look(reading: Reading) -> _Batch:
         place = None
         if mark.last is not None:
-            before = operations.get(reading, OperationId(mark.last))
+            before = lookup.get(reading, OperationId(mark.last))
             if before is None:
                 raise bad_cursor()
             place = (before.created_at, before.id)
@@ -279,7 +279,7 @@ def _codex_line(thread: Thread, project_id: ProjectId, *, archived: bool) -> vie
 
 
 def _lines_of(ids: Sequence[OperationId], reading: Reading) -> list[views_chats.ChatLine]:
-    return [_our_line(reading, one, archived=False) for one in operations.many(reading, ids)]
+    return [_our_line(reading, one, archived=False) for one in lookup.many(reading, ids)]
 
 
 def _our_line(reading: Reading, operation: Operation, *, archived: bool) -> views_chats.ChatLine:

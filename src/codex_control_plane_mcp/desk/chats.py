@@ -65,7 +65,7 @@ from codex_control_plane_mcp.model.transcript import Role
 from codex_control_plane_mcp.model.workflow import Proposal
 from codex_control_plane_mcp.redact import redact
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import chats, hook_history, operations
+from codex_control_plane_mcp.store import chats, hook_history, lookup, operations
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.hook_history import HookEvent
 
@@ -237,7 +237,7 @@ class _Known:
         )
         return cls(
             chats.first_in_thread(reading, chat_id),
-            operations.newest_in_thread(reading, chat_id),
+            lookup.newest_in_thread(reading, chat_id),
             chats.unfinished_in_thread(reading, chat_id),
             chats.is_archived(reading, chat_id),
             None if told_first is None else told_first.event,
@@ -259,7 +259,7 @@ async def homes(sources: Sources, cwds: Iterable[str]) -> dict[str, Home]:
     settings = sources.settings
     makers = {cwd: projects.maker_of(settings, cwd) for cwd in set(cwds)}
     known = [id_ for id_ in makers.values() if id_ is not None]
-    made = {one.id: one for one in await sources.book.read(partial(operations.many, ids=known))}
+    made = {one.id: one for one in await sources.book.read(partial(lookup.many, ids=known))}
 
     def look() -> dict[str, Home]:
         found: dict[str, Home] = {}

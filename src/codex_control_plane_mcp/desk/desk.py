@@ -95,7 +95,7 @@ from codex_control_plane_mcp.model.request import (
 )
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import operations, queue
+from codex_control_plane_mcp.store import lookup, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
 T = TypeVar("T")
@@ -565,9 +565,9 @@ class Desk:
         """Where a thread works as we know it, if that is still allowed."""
 
         def look(reading: Reading) -> tuple[Operation | None, Operation | None]:
-            newest = operations.newest_in_thread(reading, thread_id)
+            newest = lookup.newest_in_thread(reading, thread_id)
             maker = None if newest is None else projects.maker_of(self._settings, newest.cwd)
-            return newest, None if maker is None else operations.get(reading, maker)
+            return newest, None if maker is None else lookup.get(reading, maker)
 
         newest, maker = await self._book.read(look)
         if newest is None:
@@ -601,7 +601,7 @@ class Desk:
         if thread_id is None:
             return {}
         options = await self._book.read(
-            lambda reading: operations.options_in_thread(reading, ThreadId(thread_id))
+            lambda reading: lookup.options_in_thread(reading, ThreadId(thread_id))
         )
         if options is None:
             return {}
@@ -618,7 +618,7 @@ class Desk:
 
     async def _touched(self) -> Sequence[Touched]:
         def look(reading: Reading) -> list[Touched]:
-            return [Touched(cwd, at) for _, cwd, at in operations.projects(reading)]
+            return [Touched(cwd, at) for _, cwd, at in lookup.projects(reading)]
 
         return await self._book.read(look)
 

@@ -45,7 +45,7 @@ from codex_control_plane_mcp.model.request import (
     options_of,
 )
 from codex_control_plane_mcp.model.workflow import Approval, Terms, Workflow, WorkflowKind
-from codex_control_plane_mcp.store import hook_history, operations, workflows
+from codex_control_plane_mcp.store import hook_history, lookup, operations, workflows
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.former import (
     FormerOperation,
@@ -126,10 +126,10 @@ def bring(
 def _bring_operation(
     writing: Writing, former: FormerState, one: FormerOperation, target: Json, done: Brought
 ) -> None:
-    if operations.get(writing.connection, OperationId(one.id)) is not None:
+    if lookup.get(writing.connection, OperationId(one.id)) is not None:
         done.present += 1
         return
-    taken = one.client_request_id and operations.by_client_request(
+    taken = one.client_request_id and lookup.by_client_request(
         writing.connection, one.client_request_id
     )
     submission = Submission(
@@ -284,12 +284,12 @@ def _bring_workflow(writing: Writing, one: FormerWorkflow, done: Brought) -> Non
         return
     review = one.kind == WorkflowKind.CODE_REVIEW
     first_id = one.review_operation_id if review else one.plan_operation_id
-    first = first_id and operations.get(writing.connection, OperationId(first_id))
+    first = first_id and lookup.get(writing.connection, OperationId(first_id))
     if not first:
         done.left_out.append(f"workflow {one.id}: its first task did not come over")
         return
     last_id = one.execution_operation_id
-    last = last_id and operations.get(writing.connection, OperationId(last_id))
+    last = last_id and lookup.get(writing.connection, OperationId(last_id))
     taken = one.client_request_id and workflows.by_client_request(
         writing.connection, one.client_request_id
     )

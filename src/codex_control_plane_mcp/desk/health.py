@@ -19,7 +19,7 @@ from codex_control_plane_mcp.model.ids import HostId, OperationId, ThreadId, Wor
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import interactions, notices, operations, queue, workers
+from codex_control_plane_mcp.store import interactions, lookup, notices, queue, workers
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.workers import Worker
 
@@ -123,7 +123,7 @@ def _look(reading: Reading, scope: Scope, host: HostId) -> _Books:
         active=len(queue.active_jobs(reading)),
         pending_interactions=interactions.open_count(reading),
         worker=workers.latest(reading, host),
-        troubles=operations.recent_troubles(reading, scope.max_recent_errors),
+        troubles=lookup.recent_troubles(reading, scope.max_recent_errors),
         dead_notices=notices.dead_count(reading),
         operation=None if operation is None else lines(reading, [operation])[0],
         hosts=host_lines(reading),
@@ -137,7 +137,7 @@ def _scoped(reading: Reading, scope: Scope) -> Operation | None:
         return present(reading, workflow_found(reading, scope.workflow_id)).operation
     if scope.thread_id is None:
         return None
-    operation = operations.newest_in_thread(reading, scope.thread_id)
+    operation = lookup.newest_in_thread(reading, scope.thread_id)
     if operation is None:
         raise ThreadNotFound(
             f"no operation of this control plane touched the thread {scope.thread_id}",

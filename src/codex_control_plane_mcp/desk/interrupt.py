@@ -10,7 +10,7 @@ from codex_control_plane_mcp.desk.workflows.standing import found as workflow_fo
 from codex_control_plane_mcp.errors import TurnNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId, TurnId, WorkflowId
 from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
-from codex_control_plane_mcp.store import operations, wishes, workflows
+from codex_control_plane_mcp.store import lookup, operations, wishes, workflows
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 
 #: Codex ends a turn within a second or two; a caller is kept this long at most.
@@ -59,7 +59,7 @@ def _meant(reading: Reading, target: Target) -> list[Operation]:
         return workflows.operations_of(reading, workflow_found(reading, target.workflow_id))
     if not isinstance(target, Turn):
         return [found(reading, target)]
-    operation = operations.by_turn(reading, target.thread_id, target.turn_id)
+    operation = lookup.by_turn(reading, target.thread_id, target.turn_id)
     if operation is None:
         raise TurnNotFound(
             "no operation of this control plane runs that turn; give the operation_id, or the "

@@ -51,7 +51,7 @@ from codex_control_plane_mcp.model.workflow import Stand, Workflow
 from codex_control_plane_mcp.store import (
     interactions,
     journal,
-    operations,
+    lookup,
     queue,
     wishes,
     workflows,
@@ -132,7 +132,7 @@ class Overview:
         at = self._clock.now()
 
         def look(reading: Reading) -> OperationCards:
-            found = operations.newest(
+            found = lookup.newest(
                 reading,
                 wanted.limit + 1,
                 before=before,
@@ -198,7 +198,7 @@ def _checked(cursor: str, prefix: str) -> str:
 
 
 def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
-    active = operations.many(reading, [job.id for job in queue.active_jobs(reading)])
+    active = lookup.many(reading, [job.id for job in queue.active_jobs(reading)])
     waiting = front(reading, limits, now, QUEUE_SHOWN)
     return Board(
         questions=_asked_cards(reading, _open(reading)),
@@ -215,9 +215,7 @@ def _board(reading: Reading, limits: Limits, now: Moment) -> Board:
             for place, (one, reason) in enumerate(waiting, 1)
         ),
         queued_count=queue.queued_count(reading),
-        ended=tuple(
-            _card(reading, one, now) for one in operations.ended_last(reading, ENDED_SHOWN)
-        ),
+        ended=tuple(_card(reading, one, now) for one in lookup.ended_last(reading, ENDED_SHOWN)),
         limit=limits.everywhere,
         hosts=host_lines(reading),
     )
@@ -330,7 +328,7 @@ def _closed_cards(reading: Reading, closed: Sequence[Interaction]) -> tuple[Clos
 
 def _operations_of(reading: Reading, asked: Sequence[Interaction]) -> dict[OperationId, Operation]:
     ids = list(dict.fromkeys(one.operation_id for one in asked))
-    return {one.id: one for one in operations.many(reading, ids)}
+    return {one.id: one for one in lookup.many(reading, ids)}
 
 
 def _changes(interaction: Interaction) -> tuple[FileDiff, ...]:
@@ -366,7 +364,7 @@ def _sheet(reading: Reading, operation_id: OperationId, limits: Limits, now: Mom
     asked = status.open_questions(reading, [operation_id])[operation_id]
     closed = interactions.closed_last(reading, CLOSED_SHOWN, operation_id=operation_id)
     same_thread = (
-        operations.newest(reading, THREAD_SHOWN, thread_id=operation.thread_id)
+        lookup.newest(reading, THREAD_SHOWN, thread_id=operation.thread_id)
         if operation.thread_id
         else []
     )

@@ -17,7 +17,7 @@ from codex_control_plane_mcp.desk.views_queue import (
 from codex_control_plane_mcp.model.ids import Generation, HostId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.schedule import Limits, slots
-from codex_control_plane_mcp.store import operations, queue, workers
+from codex_control_plane_mcp.store import lookup, queue, workers
 from codex_control_plane_mcp.store.book import Reading
 from codex_control_plane_mcp.store.workers import Worker
 
@@ -50,8 +50,7 @@ def queue_status(reading: Reading, wanted: QueueLook, limits: Limits, now: Momen
             for place, (operation, reason) in enumerate(waiting, 1)
         ),
         active=tuple(
-            _active(operation, now)
-            for operation in operations.many(reading, [job.id for job in shown])
+            _active(operation, now) for operation in lookup.many(reading, [job.id for job in shown])
         ),
         limits=LimitsView(
             max_active_turns_global=limits.everywhere,
@@ -98,7 +97,7 @@ def _active(operation: Operation, now: Moment) -> ActiveLine:
 def worker_status(reading: Reading, wanted: WorkerLook) -> WorkersView:
     driving: defaultdict[Generation, list[str]] = defaultdict(list)
     active = [job.id for job in queue.active_jobs(reading)]
-    for operation in operations.many(reading, active):
+    for operation in lookup.many(reading, active):
         driving[operation.generation].append(operation.id)
     found: list[WorkerLine] = []
     seen: set[HostId] = set()

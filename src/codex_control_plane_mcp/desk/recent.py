@@ -12,7 +12,7 @@ from codex_control_plane_mcp.errors import InvalidArgument, ThreadNotFound
 from codex_control_plane_mcp.model.ids import OperationId, ThreadId
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import OperationType, TaskRequest
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.book import Book, Reading
 
 PAGE = 10
@@ -60,7 +60,7 @@ class ThreadView:
 async def recent(book: Book, cursor: str | None) -> OperationPage:
     """Raises InvalidArgument for a cursor that is none."""
     before = _before(cursor)
-    found = await book.read(lambda reading: operations.newest(reading, PAGE + 1, before=before))
+    found = await book.read(lambda reading: lookup.newest(reading, PAGE + 1, before=before))
     return _page(found)
 
 
@@ -72,8 +72,8 @@ async def thread(
 
     def look(reading: Reading) -> tuple[list[Operation], list[Operation]]:
         return (
-            operations.newest(reading, SUMMED_UP, thread_id=thread_id),
-            operations.newest(reading, PAGE + 1, before=before, thread_id=thread_id),
+            lookup.newest(reading, SUMMED_UP, thread_id=thread_id),
+            lookup.newest(reading, PAGE + 1, before=before, thread_id=thread_id),
         )
 
     latest, found = await book.read(look)

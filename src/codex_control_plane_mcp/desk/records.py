@@ -21,7 +21,7 @@ from codex_control_plane_mcp.model.request import (
     UnarchiveThread,
 )
 from codex_control_plane_mcp.model.transcript import Entry, Leaf, Role
-from codex_control_plane_mcp.store import chats, hook_history, journal, operations
+from codex_control_plane_mcp.store import chats, hook_history, journal, lookup
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.hook_history import HookKind, Kept
 
@@ -151,7 +151,7 @@ def _at(reading: Reading, thread_id: ThreadId, anchor: str) -> _Told:
         found = hook_history.at_seq(reading, int(seq)) if seq.isdecimal() else None
         known = None if found is None else found.event.thread_id
     else:
-        found = operations.get(reading, OperationId(anchor))
+        found = lookup.get(reading, OperationId(anchor))
         known = None if found is None else found.thread_id
     if found is None or known != thread_id:
         raise bad_cursor()

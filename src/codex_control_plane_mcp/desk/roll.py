@@ -16,16 +16,16 @@ from codex_control_plane_mcp.model.operation import WITH_TURN, Operation
 from codex_control_plane_mcp.model.request import options_of
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.model.workflow import Stand, Workflow
-from codex_control_plane_mcp.store import lookup, operations, queue
+from codex_control_plane_mcp.store import lookup, queue
 from codex_control_plane_mcp.store.book import Reading
 
 
 def roll(reading: Reading, limits: Limits, now: Moment, *, shown: int, ended: int) -> Roll:
     """At most `shown` that run and `shown` that wait, and those `ended` last."""
     at_work = [job.id for job in queue.active_jobs(reading)]
-    active = operations.many(reading, at_work[:shown])
+    active = lookup.many(reading, at_work[:shown])
     asked = status.open_questions(reading, [one.id for one in active])
-    last = operations.many(reading, lookup.ended_last(reading, ended))
+    last = lookup.ended_last(reading, ended)
     return Roll(
         undecided=tuple(_undecided_line(*one) for one in undecided(reading)),
         active=tuple(

@@ -32,7 +32,7 @@ from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.request import ArchiveThread, CompactThread, UnarchiveThread
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import elsewhere, hook_history, journal, operations
+from codex_control_plane_mcp.store import elsewhere, hook_history, journal, lookup
 from codex_control_plane_mcp.store import search as index
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, Reading
@@ -211,7 +211,7 @@ class Search:
                 lambda opened: (index.heads(opened), index.hooks_head(opened))
             )
             there, hooks_there = await self._book.read(
-                lambda reading: (operations.heads(reading), hook_history.last_seq(reading))
+                lambda reading: (lookup.heads(reading), hook_history.last_seq(reading))
             )
             if hooks_there < hooks_taken:
                 # An older book has been put in the place of this one.
@@ -306,7 +306,7 @@ def _heads(ids: Sequence[OperationId], opened: Connection) -> tuple[dict[Operati
 
 
 def _batch(reading: Reading, heads: dict[OperationId, int], hooks_head: int) -> _Batch:
-    there = {one.id: one for one in operations.many(reading, list(heads))}
+    there = {one.id: one for one in lookup.many(reading, list(heads))}
     found: list[tuple[OperationId, Operation | None, Sequence[Written]]] = []
     for id_, seq in heads.items():
         operation = there.get(id_)

@@ -36,7 +36,14 @@ from codex_control_plane_mcp.model.request import (
     output_schema_of,
 )
 from codex_control_plane_mcp.model.schedule import Limits
-from codex_control_plane_mcp.store import hosts, interactions, journal, operations, queue, wishes
+from codex_control_plane_mcp.store import (
+    hosts,
+    interactions,
+    journal,
+    lookup,
+    queue,
+    wishes,
+)
 from codex_control_plane_mcp.store.book import Reading
 
 STATUS_TOOL = "codex_get_operation_status"
@@ -145,7 +152,7 @@ def lines(reading: Reading, found_ones: Sequence[Operation]) -> tuple[views.Oper
 
 
 def found(reading: Reading, operation_id: OperationId) -> Operation:
-    operation = operations.get(reading, operation_id)
+    operation = lookup.get(reading, operation_id)
     if operation is None:
         raise not_found([operation_id])
     return operation

@@ -43,7 +43,7 @@ from codex_control_plane_mcp.model.request import (
     prompt_key,
 )
 from codex_control_plane_mcp.settings import Settings
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup, operations
 from codex_control_plane_mcp.store.book import Reading, Writing
 
 MAX_NAME_CHARS = 200
@@ -309,7 +309,7 @@ def earlier(reading: Reading, wanted: Submission) -> Operation | None:
     Raises IdempotencyMismatch or DuplicatePromptActive.
     """
     if wanted.client_request_id is not None:
-        known = operations.by_client_request(reading, wanted.client_request_id)
+        known = lookup.by_client_request(reading, wanted.client_request_id)
         if known is not None:
             operation, hashed = known
             if hashed == payload_hash(wanted):
@@ -320,7 +320,7 @@ def earlier(reading: Reading, wanted: Submission) -> Operation | None:
                 clientRequestId=wanted.client_request_id,
             )
     key = prompt_key(wanted)
-    same = None if key is None else operations.unfinished_with_prompt(reading, key)
+    same = None if key is None else lookup.unfinished_with_prompt(reading, key)
     if same is not None:
         raise DuplicatePromptActive(
             f"the same prompt is being worked on in this project as {same.id}; follow that one "

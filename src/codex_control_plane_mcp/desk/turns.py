@@ -16,7 +16,7 @@ from codex_control_plane_mcp.model.ids import ThreadId, TurnId
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.redact import redact
-from codex_control_plane_mcp.store import chats, journal, operations
+from codex_control_plane_mcp.store import chats, journal, lookup
 from codex_control_plane_mcp.store.book import Reading
 
 #: How much is shown of what an agent said last.
@@ -34,7 +34,7 @@ async def status(
     def look(reading: Reading) -> Operation | None:
         if thread_id is None:
             return chats.by_turn_alone(reading, turn_id)
-        return operations.by_turn(reading, thread_id, turn_id)
+        return lookup.by_turn(reading, thread_id, turn_id)
 
     operation = await sources.book.read(look)
     if thread_id is None and operation is not None:

@@ -13,9 +13,8 @@ from datetime import datetime, timedelta, tzinfo
 from codex_control_plane_mcp.clock import Moment, seconds_between
 from codex_control_plane_mcp.desk.views_overview import Share, UsageView
 from codex_control_plane_mcp.model.request import OperationType
-from codex_control_plane_mcp.store import operations
 from codex_control_plane_mcp.store.book import Reading
-from codex_control_plane_mcp.store.operations import Used
+from codex_control_plane_mcp.store.usage import Used, used
 
 #: Agents that did not say who they are.
 NOBODY_NAMED = "no agent named"
@@ -43,7 +42,7 @@ def usage(reading: Reading, days: int, now: Moment, zone: tzinfo | None = None) 
     today = _local(now, zone).date()
     dates = [today - timedelta(days=back) for back in reversed(range(days))]
     midnight = datetime(dates[0].year, dates[0].month, dates[0].day, tzinfo=zone)
-    taken = operations.used(reading, Moment(round(midnight.timestamp() * 1000)))
+    taken = used(reading, Moment(round(midnight.timestamp() * 1000)))
 
     by_day: dict[str, _Sum] = {date.isoformat(): _Sum() for date in dates}
     by_project: defaultdict[str, _Sum] = defaultdict(_Sum)

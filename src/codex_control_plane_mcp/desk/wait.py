@@ -20,7 +20,7 @@ from codex_control_plane_mcp.model.ids import InteractionId, OperationId, Workfl
 from codex_control_plane_mcp.model.operation import FINAL, WITH_TURN, Status
 from codex_control_plane_mcp.model.request import digest
 from codex_control_plane_mcp.model.workflow import ENDED, UNDECIDED, Phase
-from codex_control_plane_mcp.store import interactions, operations
+from codex_control_plane_mcp.store import interactions, lookup
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading
 
@@ -152,7 +152,7 @@ OperationStands = Mapping[OperationId, Stand]
 
 def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, Stand]:
     """In the order given. Raises OperationNotFound naming those that do not exist."""
-    marks = operations.marks(reading, ids)
+    marks = lookup.marks(reading, ids)
     if missing := [id_ for id_ in ids if id_ not in marks]:
         raise not_found(missing)
     asked = interactions.asked_counts(reading, ids)
@@ -311,7 +311,7 @@ async def changed(
     def show(reading: Reading) -> views.WaitView:
         of_ours = [id_ for id_ in watched.operations if id_ in told]
         return views.WaitView(
-            operations=lines(reading, operations.many(reading, of_ours)),
+            operations=lines(reading, lookup.many(reading, of_ours)),
             workflows=tuple(
                 workflow_line(reading, found(reading, id_))
                 for id_ in watched.workflows

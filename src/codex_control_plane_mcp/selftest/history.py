@@ -19,7 +19,7 @@ from codex_control_plane_mcp.model.request import (
     UnarchiveThread,
 )
 from codex_control_plane_mcp.selftest.fake_codex import FakeCodex
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes
+from codex_control_plane_mcp.store import interactions, journal, lookup, wishes
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.interactions import Search
 from codex_control_plane_mcp.work.kinds import Compaction
@@ -226,7 +226,7 @@ _REFUSALS = ("cancel", "decline")
 
 
 def _everything(reading: Reading) -> list[Operation]:
-    return operations.every(reading)
+    return lookup.every(reading)
 
 
 def _interactions(reading: Reading) -> list[Interaction]:

@@ -89,15 +89,15 @@ MUTANTS = (
         (
             Edit(
                 "store.operations",
-                '_COLUMNS.generation == bindparam("seen_generation"),\n',
-                '(_COLUMNS.generation == bindparam("seen_generation"))'
-                ' | (_COLUMNS.id == bindparam("seen_id")),\n',
+                '_ROWS.generation == bindparam("seen_generation"),\n',
+                '(_ROWS.generation == bindparam("seen_generation"))'
+                ' | (_ROWS.id == bindparam("seen_id")),\n',
             ),
             Edit(
                 "store.operations",
-                '_COLUMNS.last_seq == bindparam("seen_last_seq"),\n',
-                '(_COLUMNS.last_seq == bindparam("seen_last_seq"))'
-                ' | (_COLUMNS.id == bindparam("seen_id")),\n',
+                '_ROWS.last_seq == bindparam("seen_last_seq"),\n',
+                '(_ROWS.last_seq == bindparam("seen_last_seq"))'
+                ' | (_ROWS.id == bindparam("seen_id")),\n',
             ),
             Edit(
                 "store.operations",
@@ -113,8 +113,8 @@ MUTANTS = (
         "plan: killed after turn/start",
         _one(
             "store.operations",
-            "record(writing, _operation(row), Adopted(generation))",
-            "_operation(row)",
+            "record(writing, operation_of(row), Adopted(generation))",
+            "operation_of(row)",
         ),
     ),
     Mutant(

@@ -12,7 +12,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId, ProjectId, ThreadId, TurnId
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import OperationType
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.schema import operations as table
 
 #: Where an operation stands in the order of their making.
@@ -53,7 +53,7 @@ def threads(
     rows = connection.execute(
         _THREADS, {"project": project_id, "most": limit, **_beside(before or _LAST)}
     ).all()
-    found = operations.many(connection, [row.id for row in rows])
+    found = lookup.many(connection, [row.id for row in rows])
     return [
         Thread(operation, _is_archived(row.filed))
         for operation, row in zip(found, rows, strict=True)
@@ -63,7 +63,7 @@ def threads(
 def unfinished_in_thread(connection: Connection, thread_id: ThreadId) -> list[Operation]:
     """Oldest first."""
     ids = list(connection.scalars(_UNFINISHED_IN_THREAD, {"thread": thread_id}))
-    return operations.many(connection, ids)
+    return lookup.many(connection, ids)
 
 
 def latest_plan(connection: Connection, thread_id: ThreadId) -> Operation | None:
@@ -96,7 +96,7 @@ def operation_in_thread(
 
 def _one(connection: Connection, query: Select[Any], given: dict[str, object]) -> Operation | None:
     id_ = connection.scalar(query, given)
-    return None if id_ is None else operations.get(connection, id_)
+    return None if id_ is None else lookup.get(connection, id_)
 
 
 def _beside(place: Place) -> dict[str, object]:

@@ -29,7 +29,7 @@ from codex_control_plane_mcp.model.notice import Event, Notice
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.plain import from_plain, to_plain
 from codex_control_plane_mcp.model.workflow import ENDED, Phase, Stand, stand
-from codex_control_plane_mcp.store import operations, workflows
+from codex_control_plane_mcp.store import lookup, operations, workflows
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.engine import stand_alone
@@ -90,7 +90,7 @@ class Notices:
         )
 
     def opened(self, writing: Writing, interaction: Interaction) -> None:
-        operation = operations.get(writing.connection, interaction.operation_id)
+        operation = lookup.get(writing.connection, interaction.operation_id)
         assert operation is not None  # noqa: S101  # the interaction's row refers to it
         asked = interaction.asked
         self._put(

@@ -8,30 +8,20 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    Connection,
     Insert,
-    Row,
-    Select,
     Text,
     Update,
     bindparam,
     func,
     insert,
-    literal,
-    literal_column,
-    null,
-    or_,
     select,
-    text,
     true,
-    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql
@@ -40,15 +30,9 @@ from sqlalchemy.exc import IntegrityError
 from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import (
-    NOBODY,
-    AppServerId,
     Generation,
     HostId,
     OperationId,
-    ProjectId,
-    ThreadId,
-    TurnId,
-    WorkflowId,
 )
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
@@ -56,16 +40,10 @@ from codex_control_plane_mcp.model.operation import (
     Fact,
     GoalProgress,
     IllegalTransition,
-    Intent,
     Operation,
-    Plan,
-    Policy,
     Report,
-    Status,
     StructuredStatus,
     TokenUsage,
-    Trouble,
-    Worktree,
     apply,
     sentence,
 )
@@ -73,12 +51,9 @@ from codex_control_plane_mcp.model.request import (
     LocalImage,
     OperationType,
     Submission,
-    TurnOptions,
     attachments_of,
-    options_of,
     payload_hash,
     prompt_key,
-    request_from_json,
     request_to_json,
     sandbox_of,
 )
@@ -88,14 +63,10 @@ from codex_control_plane_mcp.store import workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.editions import USABLE_FROM, check_usable, released
+from codex_control_plane_mcp.store.lookup import ALL, AMONG, NOT_QUEUED, UNFINISHED, in_order
+from codex_control_plane_mcp.store.rows import columns_of, operation_of
 from codex_control_plane_mcp.store.schema import journal, operations, wishes
 from codex_control_plane_mcp.store.wishes import WANTS_END
-
-_Row: TypeAlias = Row[Any]
-
-#: Partial indexes are used only when their condition stands in the query to the letter.
-_UNFINISHED = operations.c.completed_at.is_(None)
-_NOT_QUEUED: ColumnElement[bool] = literal_column("status <> 'queued'")
 
 
 class Fenced(Exception):
@@ -207,7 +178,7 @@ def _row(operation: Operation, submission: Submission) -> dict[str, object]:
         "cwd": request.cwd,
         "sandbox": sandbox_of(request).value,
         "due_at": due_at(submission.priority, operation.created_at),
-        **_columns(operation),
+        **columns_of(operation),
     }
 
 
@@ -256,7 +227,7 @@ def record(
         token_usage=token_usage or moved.token_usage,
         goal=goal or moved.goal,
     )
-    row = _columns(moved)
+    row = columns_of(moved)
     seen = {
         "seen_id": operation.id,
         "seen_generation": operation.generation,
@@ -288,13 +259,13 @@ def adopt(writing: Writing, generation: Generation) -> list[Operation]:
     rows = writing.connection.execute(
         _LEFT_BEHIND, {"generation": generation, "host": writing.host}
     )
-    return [record(writing, _operation(row), Adopted(generation)) for row in rows.all()]
+    return [record(writing, operation_of(row), Adopted(generation)) for row in rows.all()]
 
 
 def held(writing: Writing, ids: Sequence[OperationId]) -> list[Operation]:
     """Those of `ids` that exist, in the order given, as they are and stay until this transaction
     ends: whoever drives one of them waits."""
-    return _in_order(writing.connection, _HELD, ids)
+    return in_order(writing.connection, _HELD, ids)
 
 
 def must_own(writing: Writing, generation: Generation) -> None:
@@ -383,112 +354,11 @@ def _cleaned_report(report: Report) -> Report:
     return replace(report, text=text, plan=plan)
 
 
-# --- Reading -----------------------------------------------------------------------------------
-
-
-def get(connection: Connection, operation_id: OperationId) -> Operation | None:
-    return _one(connection, _BY_ID, operation_id)
-
-
-def by_client_request(
-    connection: Connection, client_request_id: str
-) -> tuple[Operation, str] | None:
-    """The operation that this `client_request_id` made, and the hash of its payload."""
-    row = connection.execute(_BY_CLIENT_REQUEST, {"key": client_request_id}).one_or_none()
-    return None if row is None else (_operation(row), row.payload_hash)
-
-
-def unfinished_with_prompt(connection: Connection, key: str) -> Operation | None:
-    return _one(connection, _UNFINISHED_WITH_PROMPT, key)
-
-
-def by_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> Operation | None:
-    """The operation whose turn it is; not those that only steered it."""
-    row = connection.execute(_BY_TURN, {"thread": thread_id, "turn": turn_id}).one_or_none()
-    return None if row is None else _operation(row)
-
-
-def newest_in_thread(connection: Connection, thread_id: ThreadId) -> Operation | None:
-    """The operation that last touched a thread: it knows where the thread works."""
-    return _one(connection, _NEWEST_IN_THREAD, thread_id)
-
-
-def options_in_thread(connection: Connection, thread_id: ThreadId) -> TurnOptions | None:
-    """How the newest turn of a thread was asked to run; None where none of ours was."""
-    newest = _one(connection, _NEWEST_WITH_OPTIONS, thread_id)
-    return None if newest is None else options_of(newest.request)
-
-
-def many(connection: Connection, ids: Sequence[OperationId]) -> list[Operation]:
-    """Those of `ids` that exist, in the order given."""
-    return _in_order(connection, _AMONG, ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far an operation has come; a change of it is worth waking somebody."""
-
-    status: Status
-    last_seq: int
-    status_seq: int
-
-
-def marks(connection: Connection, ids: Sequence[OperationId]) -> dict[OperationId, Mark]:
-    """The marks of those of `ids` that exist: a few columns, for those who only wait."""
-    rows = connection.execute(_MARKS, {"ids": ids})
-    return {
-        id_: Mark(_STATUSES[status], last_seq, status_seq)
-        for id_, status, last_seq, status_seq in rows
-    }
-
-
-def every(connection: Connection) -> list[Operation]:
-    """The whole book, oldest first: for checks of small ones."""
-    return [_operation(row) for row in connection.execute(_SELECT.order_by(operations.c.id))]
-
-
-def unfinished(connection: Connection) -> list[Operation]:
-    return [_operation(row) for row in connection.execute(_ALL_UNFINISHED)]
-
-
-def owned(connection: Connection, generation: Generation) -> list[Operation]:
-    """What the worker of a generation has claimed or taken over, and not ended."""
-    return [_operation(row) for row in connection.execute(_OWNED, {"generation": generation})]
-
-
-def recent_troubles(connection: Connection, limit: int) -> list[Operation]:
-    """The operations that last ended badly, newest first."""
-    return [_operation(row) for row in connection.execute(_TROUBLED, {"most": limit})]
-
-
-def projects(connection: Connection) -> list[tuple[ProjectId, str, Moment]]:
-    """Every project that had an operation: id, and of the one that was submitted last the folder
-    and when it was last touched; newest first."""
-    rows = connection.execute(_PROJECTS)
-    return [(row.project_id, row.cwd, row.updated_at) for row in rows]
-
-
-def _in_order(
-    connection: Connection, query: Select[Any], ids: Sequence[OperationId]
-) -> list[Operation]:
-    rows = connection.execute(query, {"ids": ids}) if ids else ()
-    found = {row.id: _operation(row) for row in rows}
-    return [found[id_] for id_ in ids if id_ in found]
-
-
-def _one(connection: Connection, query: Select[Any], key: str) -> Operation | None:
-    row = connection.execute(query, {"key": key}).one_or_none()
-    return None if row is None else _operation(row)
-
-
 # --- Statements --------------------------------------------------------------------------------
 # Made once: to make one takes SQLAlchemy longer than SQLite needs to answer it.
 
-_COLUMNS = operations.c
-_SELECT: Select[Any] = select(operations)
-_AMONG_IDS = _COLUMNS.id.in_(bindparam("ids", expanding=True))
+_ROWS = operations.c
 _KEY: ColumnElement[str] = bindparam("key")
-_TAKES_TURN: ColumnElement[bool] = literal_column("type <> 'steer_turn'")
 
 _INSERT_ENTRY = insert(journal)
 #: The request never changes.
@@ -510,7 +380,7 @@ def _statements(alone: Insert | Update, fixed: Collection[str] = ()) -> _Stateme
         for column in operations.columns
         if column.name not in fixed
     }
-    row = alone.values(new).returning(_COLUMNS.id).cte("row")
+    row = alone.values(new).returning(_ROWS.id).cte("row")
     lines = (
         func.unnest(
             bindparam("seqs", type_=ARRAY(BigInteger)),
@@ -541,10 +411,10 @@ _INSERTING_UNLESS_THERE = _statements(postgresql.insert(operations).on_conflict_
 #: Only of the row as it was last seen: by the same worker, in the same state; and in a book that
 #: this release can use. Who was out of reach may come back to another one.
 _MOVE = update(operations).where(
-    _COLUMNS.id == bindparam("seen_id"),
-    _COLUMNS.generation == bindparam("seen_generation"),
-    _COLUMNS.status == bindparam("seen_status"),
-    _COLUMNS.last_seq == bindparam("seen_last_seq"),
+    _ROWS.id == bindparam("seen_id"),
+    _ROWS.generation == bindparam("seen_generation"),
+    _ROWS.status == bindparam("seen_status"),
+    _ROWS.last_seq == bindparam("seen_last_seq"),
     USABLE_FROM.scalar_subquery() <= bindparam("known_edition"),
 )
 _MOVING = _statements(_MOVE, _FIXED)
@@ -557,330 +427,27 @@ _MOVING_IF_WANTED = _statements(
     _FIXED,
 )
 _LEFT_BEHIND = (
-    _SELECT.where(
-        _UNFINISHED,
-        _NOT_QUEUED,
-        _COLUMNS.host == bindparam("host"),
-        _COLUMNS.generation < bindparam("generation"),
+    ALL.where(
+        UNFINISHED,
+        NOT_QUEUED,
+        _ROWS.host == bindparam("host"),
+        _ROWS.generation < bindparam("generation"),
     )
-    .order_by(_COLUMNS.id)
+    .order_by(_ROWS.id)
     .with_for_update(key_share=True)
 )
-_ALL_UNFINISHED = _SELECT.where(_UNFINISHED).order_by(_COLUMNS.created_at)
-_TROUBLED = (
-    _SELECT.where(_COLUMNS.trouble_code.is_not(None))
-    .order_by(_COLUMNS.updated_at.desc())
-    .limit(bindparam("most"))
-)
-_OWNED = _SELECT.where(_UNFINISHED, _NOT_QUEUED, _COLUMNS.generation == bindparam("generation"))
 _HOST_OF_THREAD = (
-    select(_COLUMNS.host)
-    .where(_COLUMNS.thread_id == _KEY, _COLUMNS.host.is_not(None))
-    .order_by(_COLUMNS.created_at.desc())
+    select(_ROWS.host)
+    .where(_ROWS.thread_id == _KEY, _ROWS.host.is_not(None))
+    .order_by(_ROWS.created_at.desc())
     .limit(1)
 )
 _HOST_OF_WORKFLOW = (
-    select(_COLUMNS.host)
-    .where(
-        _COLUMNS.workflow_id == _KEY, _COLUMNS.workflow_id.is_not(None), _COLUMNS.host.is_not(None)
-    )
-    .order_by(_COLUMNS.created_at.desc())
+    select(_ROWS.host)
+    .where(_ROWS.workflow_id == _KEY, _ROWS.workflow_id.is_not(None), _ROWS.host.is_not(None))
+    .order_by(_ROWS.created_at.desc())
     .limit(1)
 )
 
-_BY_ID = _SELECT.where(_COLUMNS.id == _KEY)
-_AMONG = _SELECT.where(_AMONG_IDS)
 #: By id, as everybody who takes several rows: so no two wait for each other.
-_HELD = _AMONG.order_by(_COLUMNS.id).with_for_update(key_share=True)
-_BY_CLIENT_REQUEST = _SELECT.where(_COLUMNS.client_request_id == _KEY)
-_UNFINISHED_WITH_PROMPT = _SELECT.where(_COLUMNS.prompt_key == _KEY, _UNFINISHED)
-_NEWEST_IN_THREAD = (
-    _SELECT.where(_COLUMNS.thread_id == _KEY).order_by(_COLUMNS.created_at.desc()).limit(1)
-)
-_NEWEST_WITH_OPTIONS = _NEWEST_IN_THREAD.where(
-    literal_column(
-        "type IN ('start_chat', 'send_message', 'execute_plan', 'fork_thread', 'review')"
-    )
-)
-_BY_TURN = (
-    _SELECT.where(
-        _COLUMNS.thread_id == bindparam("thread"),
-        _COLUMNS.turn_id == bindparam("turn"),
-        _TAKES_TURN,
-    )
-    .order_by(_COLUMNS.created_at.desc())
-    .limit(1)
-)
-_MARKS = select(_COLUMNS.id, _COLUMNS.status, _COLUMNS.last_seq, _COLUMNS.status_seq).where(
-    _AMONG_IDS
-)
-
-#: From one project to the next along the index: the number of operations does not matter.
-_PROJECTS = text(
-    """WITH RECURSIVE known (project_id) AS (
-        SELECT min(project_id) FROM operations
-        UNION ALL
-        SELECT (SELECT min(project_id) FROM operations WHERE project_id > known.project_id)
-        FROM known WHERE known.project_id IS NOT NULL
-    )
-    SELECT last.project_id, last.cwd, last.updated_at
-    FROM known JOIN operations AS last ON last.id = (
-        SELECT id FROM operations WHERE project_id = known.project_id
-        ORDER BY created_at DESC LIMIT 1
-    )
-    ORDER BY last.updated_at DESC
-    """
-)
-
-_STATUSES = {status.value: status for status in Status}
-
-
-# --- Rows and values ---------------------------------------------------------------------------
-
-
-def _columns(operation: Operation) -> dict[str, object]:
-    """What may change in the life of an operation, and its names. The request never changes."""
-    intent, report, trouble = operation.intent, operation.report, operation.trouble
-    plan = report and report.plan
-    return {
-        "id": operation.id,
-        "client_request_id": operation.client_request_id,
-        "agent_id": operation.agent_id or "",
-        "resource_keys": json.dumps(operation.resource_keys),
-        "workflow_id": operation.workflow_id,
-        "priority": operation.priority,
-        "status": operation.status.value,
-        "created_at": operation.created_at,
-        "updated_at": operation.updated_at,
-        "started_at": operation.started_at,
-        "completed_at": operation.completed_at,
-        "thread_id": operation.thread_id,
-        "turn_id": operation.turn_id,
-        "app_server_id": operation.app_server_id,
-        "intent_attempt": intent and intent.attempt,
-        "intent_message_id": intent and intent.client_message_id,
-        "intent_last_turn_id": intent and intent.last_turn_id,
-        "worktree": _dumped(operation.worktree),
-        "policy": _dumped(operation.policy),
-        "report_text": report and report.text,
-        "report_turn_id": report and report.turn_id,
-        "plan_item_id": plan and plan.item_id,
-        "plan_markdown": plan and plan.markdown,
-        "structured_status": report and report.structured,
-        "trouble_code": trouble and trouble.code,
-        "trouble_message": trouble and trouble.message,
-        "token_usage": _dumped(operation.token_usage),
-        "goal": _dumped(operation.goal),
-        "heard_at": operation.heard_at,
-        "last_seq": operation.last_seq,
-        "status_seq": operation.status_seq,
-        "generation": operation.generation,
-        "host": operation.host,
-        "host_labels": json.dumps(operation.host_labels),
-        "checkout": operation.checkout,
-    }
-
-
-def _operation(row: _Row) -> Operation:
-    return Operation(
-        id=row.id,
-        request=request_from_json(json.loads(row.request)),
-        client_request_id=row.client_request_id,
-        agent_id=row.agent_id or None,
-        priority=row.priority,
-        resource_keys=tuple(json.loads(row.resource_keys)),
-        workflow_id=WorkflowId(row.workflow_id) if row.workflow_id else None,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        status=_STATUSES[row.status],
-        started_at=row.started_at,
-        completed_at=row.completed_at,
-        thread_id=row.thread_id,
-        turn_id=row.turn_id,
-        app_server_id=AppServerId(row.app_server_id) if row.app_server_id else None,
-        intent=_intent(row),
-        worktree=Worktree(**json.loads(row.worktree)) if row.worktree else None,
-        policy=Policy(**json.loads(row.policy)) if row.policy else None,
-        report=_report(row),
-        trouble=None
-        if row.trouble_code is None
-        else Trouble(row.trouble_code, row.trouble_message),
-        token_usage=TokenUsage(**json.loads(row.token_usage)) if row.token_usage else None,
-        goal=GoalProgress(**json.loads(row.goal)) if row.goal else None,
-        heard_at=row.heard_at,
-        last_seq=row.last_seq,
-        status_seq=row.status_seq,
-        generation=Generation(row.generation) if row.generation else NOBODY,
-        host=row.host,
-        host_labels=tuple(json.loads(row.host_labels)),
-        checkout=row.checkout,
-    )
-
-
-def _report(row: _Row) -> Report | None:
-    if row.report_text is None:
-        return None
-    plan = None if row.plan_item_id is None else Plan(row.plan_item_id, row.plan_markdown)
-    structured = StructuredStatus(row.structured_status) if row.structured_status else None
-    return Report(row.report_text, row.report_turn_id, plan, structured)
-
-
-def _intent(row: _Row) -> Intent | None:
-    if row.intent_attempt is None:
-        return None
-    return Intent(row.intent_attempt, row.intent_message_id, row.intent_last_turn_id)
-
-
-def _dumped(value: Worktree | Policy | TokenUsage | GoalProgress | None) -> str | None:
-    return None if value is None else json.dumps(asdict(value), separators=(",", ":"))
-
-
-# --- Pages ---------------------------------------------------------------------------------------
-
-
-def newest(
-    connection: Connection,
-    limit: int,
-    *,
-    before: OperationId | None = None,
-    thread_id: ThreadId | None = None,
-    project_id: str | None = None,
-    statuses: Collection[Status] = (),
-) -> list[Operation]:
-    """The operations (of one thread, project or kind of status, or all) that were submitted last,
-    or last before another: newest first. Their ids sort by that time."""
-    query = _SELECT.order_by(_COLUMNS.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(_COLUMNS.id < before)
-    if thread_id is not None:
-        query = query.where(_COLUMNS.thread_id == thread_id)
-    if project_id is not None:
-        query = query.where(_COLUMNS.project_id == project_id)
-    if statuses:
-        query = query.where(_COLUMNS.status.in_([status.value for status in statuses]))
-    return [_operation(row) for row in connection.execute(query)]
-
-
-def ended_last(connection: Connection, limit: int) -> list[Operation]:
-    """The operations that ended last, newest end first."""
-    return [_operation(row) for row in connection.execute(_ENDED_LAST, {"most": limit})]
-
-
-# --- What was used -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What one operation took, as far as it is known."""
-
-    id: OperationId
-    type: str
-    project_id: str
-    agent_id: str | None
-    started_at: Moment
-    completed_at: Moment | None
-    #: Of its thread, when it was last heard of.
-    tokens: TokenUsage | None
-    #: Of its thread, at the end of the operation before it there.
-    tokens_before: TokenUsage | None
-    #: Whether it is the first of ours in its thread.
-    is_first: bool
-
-
-def used(connection: Connection, since: Moment) -> list[Used]:
-    """What each operation that began at `since` or later took, oldest first."""
-    return [
-        Used(
-            id=row.id,
-            type=row.type,
-            project_id=row.project_id,
-            agent_id=row.agent_id or None,
-            started_at=row.started_at,
-            completed_at=row.completed_at,
-            tokens=_tokens(row.token_usage),
-            tokens_before=_tokens(row.tokens_before),
-            is_first=row.place == 1,
-        )
-        for row in connection.execute(_USED, {"since": since})
-    ]
-
-
-def _tokens(stored: str | None) -> TokenUsage | None:
-    return TokenUsage(**json.loads(stored)) if stored else None
-
-
-_ENDED_LAST = (
-    _SELECT.where(_COLUMNS.completed_at.is_not(None))
-    .order_by(_COLUMNS.updated_at.desc(), _COLUMNS.id.desc())
-    .limit(bindparam("most"))
-)
-#: Of those that had a turn of their own, and its tokens.
-_IN_THREAD = (
-    select(
-        _COLUMNS.id,
-        _COLUMNS.type,
-        _COLUMNS.project_id,
-        _COLUMNS.agent_id,
-        _COLUMNS.started_at,
-        _COLUMNS.completed_at,
-        _COLUMNS.token_usage,
-        func.lag(_COLUMNS.token_usage)
-        .over(partition_by=_COLUMNS.thread_id, order_by=_COLUMNS.started_at)
-        .label("tokens_before"),
-        func.row_number()
-        .over(partition_by=_COLUMNS.thread_id, order_by=_COLUMNS.started_at)
-        .label("place"),
-    )
-    .where(
-        _COLUMNS.started_at.is_not(None),
-        _COLUMNS.token_usage.is_not(None),
-        _COLUMNS.thread_id.is_not(None),
-        _TAKES_TURN,
-    )
-    .subquery()
-)
-#: Those without tokens took time all the same.
-_USED = union_all(
-    select(_IN_THREAD).where(_IN_THREAD.c.started_at >= bindparam("since")),
-    select(
-        _COLUMNS.id,
-        _COLUMNS.type,
-        _COLUMNS.project_id,
-        _COLUMNS.agent_id,
-        _COLUMNS.started_at,
-        _COLUMNS.completed_at,
-        _COLUMNS.token_usage,
-        null().label("tokens_before"),
-        literal(0).label("place"),
-    ).where(
-        _COLUMNS.started_at >= bindparam("since"),
-        or_(_COLUMNS.token_usage.is_(None), _COLUMNS.thread_id.is_(None)),
-        _TAKES_TURN,
-    ),
-).order_by("started_at")
-
-
-# --- For the search, and for what Codex's hooks tell ---------------------------------------------
-
-
-def heads(connection: Connection) -> dict[OperationId, int]:
-    """How far the journal of each operation has come."""
-    return {row.id: row.last_seq for row in connection.execute(_HEADS)}
-
-
-def maybe_of_turn(connection: Connection, thread_id: ThreadId, turn_id: TurnId) -> list[Operation]:
-    """Operations that have to do with a turn, or may: whose own is not known, or not the only one,
-    for a review runs in a child of its turn, and a goal in one turn after the other."""
-    rows = connection.execute(_MAYBE_OF_TURN, {"thread": thread_id, "turn": turn_id})
-    return [_operation(row) for row in rows]
-
-
-_HEADS = select(_COLUMNS.id, _COLUMNS.last_seq)
-_MAYBE_OF_TURN = _SELECT.where(
-    _COLUMNS.thread_id == bindparam("thread"),
-    or_(
-        _COLUMNS.turn_id == bindparam("turn"),
-        _COLUMNS.turn_id.is_(None),
-        _COLUMNS.type.in_([OperationType.REVIEW.value, OperationType.EXECUTE_PLAN.value]),
-    ),
-)
+_HELD = AMONG.order_by(_ROWS.id).with_for_update(key_share=True)

@@ -49,7 +49,8 @@ from codex_control_plane_mcp.model.schedule import (
 )
 from codex_control_plane_mcp.store import epoch
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.operations import Fenced, Replaced, many, record
+from codex_control_plane_mcp.store.lookup import many
+from codex_control_plane_mcp.store.operations import Fenced, Replaced, record
 from codex_control_plane_mcp.store.schema import claim_epoch, operations, wishes, workers
 from codex_control_plane_mcp.store.wishes import WANTS_END
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.operation import Operation
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.schema import operations as operations_table
 from codex_control_plane_mcp.store.schema import repeats
@@ -17,7 +17,7 @@ def newest_of(writing: Writing, payload: str) -> Operation | None:
     """The operation that was remembered last for this payload. A writer is alone, so until its end
     no other one can be."""
     found = writing.connection.scalar(_NEWEST, {"payload": payload})
-    return None if found is None else operations.get(writing.connection, found)
+    return None if found is None else lookup.get(writing.connection, found)
 
 
 def remember(writing: Writing, payload: str, operation_id: OperationId) -> None:

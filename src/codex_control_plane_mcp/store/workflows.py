@@ -23,7 +23,8 @@ from codex_control_plane_mcp.model.workflow import (
 )
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
-from codex_control_plane_mcp.store.operations import clean, many
+from codex_control_plane_mcp.store.lookup import many
+from codex_control_plane_mcp.store.operations import clean
 from codex_control_plane_mcp.store.schema import operations, workflows
 
 # --- Writing -------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ from codex_control_plane_mcp.model.request import (
     UnarchiveThread,
     attachments_of,
 )
-from codex_control_plane_mcp.store import operations
+from codex_control_plane_mcp.store import lookup
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
 from codex_control_plane_mcp.store.wishes import WishKind
@@ -284,10 +284,10 @@ class Driver:
         if newest is None:
             return None
         last = await self._case.book.read(
-            lambda reading: operations.by_turn(reading, thread_id, newest.id)
+            lambda reading: lookup.by_turn(reading, thread_id, newest.id)
         )
         owner = None if last is None else last.app_server_id
-        unfinished = await self._case.book.read(operations.unfinished)
+        unfinished = await self._case.book.read(lookup.unfinished)
         is_busy = any(one.app_server_id == owner for one in unfinished)
         return owner if is_busy or self._times_held >= ENDS_AWAITED else None
 
@@ -428,7 +428,7 @@ class Driver:
         thread_id = self._operation.thread_id
         if thread_id is None:
             return None
-        for other in await self._case.book.read(operations.unfinished):
+        for other in await self._case.book.read(lookup.unfinished):
             if other.thread_id == thread_id and other.app_server_id is not None:
                 return other.app_server_id
         return None

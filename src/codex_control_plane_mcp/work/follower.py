@@ -45,7 +45,7 @@ from codex_control_plane_mcp.model.operation import (
     TurnContinued,
 )
 from codex_control_plane_mcp.model.request import TaskRequest
-from codex_control_plane_mcp.store import journal, operations
+from codex_control_plane_mcp.store import journal, lookup
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.operations import Fenced
 from codex_control_plane_mcp.work.case import Case
@@ -302,9 +302,7 @@ class Follower:
         more."""
         known = self._case.operation
         try:
-            operation = await self._case.book.read(
-                lambda reading: operations.get(reading, known.id)
-            )
+            operation = await self._case.book.read(lambda reading: lookup.get(reading, known.id))
             if operation is None or operation.generation != known.generation:
                 raise Fenced(known.id)
             self._case.operation = operation

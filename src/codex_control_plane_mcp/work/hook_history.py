@@ -25,7 +25,7 @@ from codex_control_plane_mcp.journal_hook import COMPLETE, DRAFT, MAX_BYTES
 from codex_control_plane_mcp.model.ids import ThreadId, TurnId
 from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.model.request import ExecutePlan, Review, SteerTurn
-from codex_control_plane_mcp.store import hook_history, operations
+from codex_control_plane_mcp.store import hook_history, lookup
 from codex_control_plane_mcp.store.book import Book, Writing
 from codex_control_plane_mcp.store.hook_history import HookEvent, HookKind
 
@@ -110,8 +110,8 @@ class HookHistory:
 def _is_ours(writing: Writing, event: HookEvent) -> bool:
     """Whether the book has it by another way."""
     if event.turn_id is None:
-        return operations.newest_in_thread(writing.connection, event.thread_id) is not None
-    found = operations.maybe_of_turn(writing.connection, event.thread_id, event.turn_id)
+        return lookup.newest_in_thread(writing.connection, event.thread_id) is not None
+    found = lookup.maybe_of_turn(writing.connection, event.thread_id, event.turn_id)
     return any(_told_already(operation, event) for operation in found)
 
 

@@ -43,6 +43,7 @@ from codex_control_plane_mcp.model.workflow import ENDED, Phase, Workflow, stand
 from codex_control_plane_mcp.settings import SandboxMode, Settings
 from codex_control_plane_mcp.store import (
     interactions,
+    lookup,
     operations,
     queue,
     repeats,
@@ -187,7 +188,7 @@ async def _lose(means: Means, operation_id: OperationId) -> bool:
     """Say that nobody knows how it ended, unless it has ended; whoever drives it is fenced off."""
     why = Trouble(AppServerUnavailable.code, "its app-server ended, and nobody could be asked")
     while True:
-        operation = await means.book.read(lambda reading: operations.get(reading, operation_id))
+        operation = await means.book.read(lambda reading: lookup.get(reading, operation_id))
         if operation is None or operation.is_final:
             return False
         try:
@@ -330,7 +331,7 @@ async def _expire(means: Means, run: RepairRun) -> Plan:
         )
         opened = interactions.listed(reading, search, behind=None, limit=QUESTIONS)
         asking = {one.operation_id for one in opened}
-        ours = {one.id for one in operations.many(reading, [*asking]) if _is_ours(means, one)}
+        ours = {one.id for one in lookup.many(reading, [*asking]) if _is_ours(means, one)}
         return [
             one
             for one in opened
@@ -529,7 +530,7 @@ async def _unfinished(means: Means, scope: RepairScope) -> list[Operation]:
             and scope.turn_id in (None, one.turn_id)
         )
 
-    unfinished = await means.book.read(operations.unfinished)
+    unfinished = await means.book.read(lookup.unfinished)
     return [one for one in unfinished if _is_ours(means, one) and is_meant(one)]
 
 
@@ -555,7 +556,7 @@ async def _ends(means: Means, ids: Sequence[OperationId]) -> int:
         means.book.bell.listening(*ids) as change,
     ):
         while True:
-            now = await means.book.read(lambda reading: operations.many(reading, ids))
+            now = await means.book.read(lambda reading: lookup.many(reading, ids))
             ended = sum(one.is_final for one in now)
             if ended == len(ids):
                 break

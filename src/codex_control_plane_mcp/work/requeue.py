@@ -13,7 +13,7 @@ from codex_control_plane_mcp.model.ids import HERE, HostId, OperationId, new_ope
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import ACTIVE, Failed, Lost, Operation, Status, Trouble
 from codex_control_plane_mcp.model.request import Placement, Priority, StartChat, Submission
-from codex_control_plane_mcp.store import hosts, journal, operations, queue
+from codex_control_plane_mcp.store import hosts, journal, lookup, operations, queue
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.work.case import Case
 
@@ -128,7 +128,7 @@ def _left_behind(reading: Reading, us: HostId) -> list[Operation]:
     lost = [job.id for job in queue.active_jobs(reading) if job.host not in there]
     return [
         one
-        for one in operations.many(reading, lost)
+        for one in lookup.many(reading, lost)
         if _runs_anywhere(one) and not _takes_a_place(reading, one)
     ]
 

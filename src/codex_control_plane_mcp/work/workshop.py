@@ -18,7 +18,7 @@ from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, OperationId
 from codex_control_plane_mcp.model.operation import ACTIVE, Operation
 from codex_control_plane_mcp.model.schedule import YIELD_SECONDS, Limits, Reach
-from codex_control_plane_mcp.store import operations, queue
+from codex_control_plane_mcp.store import lookup, operations, queue
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading, Writing
 from codex_control_plane_mcp.store.operations import Fenced, Replaced
@@ -133,7 +133,7 @@ class Workshop:
         if not self._in_doubt:
             return
         for operation in await self._book.read(
-            lambda reading: operations.owned(reading, self._generation)
+            lambda reading: lookup.owned(reading, self._generation)
         ):
             if operation.id not in self._driven:
                 self._take_up(tasks, operation)
@@ -156,7 +156,7 @@ class Workshop:
         return queue.claim(writing, self._generation, rules.limits, rules.reach, seen)
 
     async def _read(self, operation_id: OperationId) -> Operation | None:
-        return await self._book.read(lambda connection: operations.get(connection, operation_id))
+        return await self._book.read(lambda connection: lookup.get(connection, operation_id))
 
     def drives(self, operation_id: OperationId) -> bool:
         """Whether somebody is at work on it."""
@@ -170,7 +170,7 @@ class Workshop:
         await self._book.write(lambda writing: operations.adopt(writing, self._generation))
         left = [
             one
-            for one in await self._book.read(operations.unfinished)
+            for one in await self._book.read(lookup.unfinished)
             if one.status in ACTIVE and not self.drives(one.id)
         ]
         for operation in left:

@@ -27,7 +27,7 @@ from codex_control_plane_mcp.store import (
     hosts,
     interactions,
     journal,
-    operations,
+    lookup,
     queue,
     workers,
     workflows,
@@ -144,7 +144,7 @@ def look(
     # A host that is full is not lacking: its turns end.
     lacking = hosts.absences(reading, queued, lambda _: ())
     worker = workers.latest(reading, host)
-    newest = operations.newest(reading, 1)
+    newest = lookup.newest(reading, 1)
     return Books(
         cases=tuple(
             Case(
@@ -182,23 +182,23 @@ def _chosen(reading: Reading, scope: Scope, limits: Limits, now: Moment) -> Sequ
     if scope.workflow_id is not None:
         return workflows.operations_of(reading, workflow_found(reading, scope.workflow_id))
     if scope.thread_id is not None:
-        touched = operations.newest(reading, MOST, thread_id=scope.thread_id)
+        touched = lookup.newest(reading, MOST, thread_id=scope.thread_id)
         if not touched:
             raise ThreadNotFound(
                 f"no operation of this control plane touched the thread {scope.thread_id}",
                 threadId=scope.thread_id,
             )
         return touched
-    active = operations.many(reading, [job.id for job in queue.active_jobs(reading)][:MOST])
+    active = lookup.many(reading, [job.id for job in queue.active_jobs(reading)][:MOST])
     waiting = [one for one, _ in queue.front(reading, limits, now, MOST)]
     well_at = max(
-        (one.completed_at or 0 for one in operations.newest(reading, MOST) if _went_well(one)),
+        (one.completed_at or 0 for one in lookup.newest(reading, MOST) if _went_well(one)),
         default=0,
     )
     # What failed before another one went well is over.
     ended = [
         one
-        for one in operations.recent_troubles(reading, MOST)
+        for one in lookup.recent_troubles(reading, MOST)
         if one.is_final
         and one.updated_at > well_at
         and seconds_between(one.updated_at, now) <= RECENT_SECONDS

@@ -18,7 +18,7 @@ from codex_control_plane_mcp.model.request import (
     payload_hash,
 )
 from codex_control_plane_mcp.model.workflow import Stand, Step, Workflow
-from codex_control_plane_mcp.store import operations, workflows
+from codex_control_plane_mcp.store import lookup, workflows
 from codex_control_plane_mcp.store.book import Reading, Writing
 
 
@@ -84,7 +84,7 @@ def _said_before(reading: Reading, workflow: Workflow, task: Task) -> Operation 
     """The operation that the same call made. Since then the turn that ran may be another one."""
     if task.client_request_id is None:
         return None
-    known = operations.by_client_request(reading, task.client_request_id)
+    known = lookup.by_client_request(reading, task.client_request_id)
     if known is None:
         return None
     operation, hashed = known

@@ -22,7 +22,7 @@ from codex_control_plane_mcp.model.operation import Operation
 from codex_control_plane_mcp.scripted_model import RecordedRequest
 from codex_control_plane_mcp.selftest.real.fleet import Fleet, Followed
 from codex_control_plane_mcp.selftest.real.stage import Killed, Stage
-from codex_control_plane_mcp.store import interactions, journal, operations, wishes
+from codex_control_plane_mcp.store import interactions, journal, lookup, wishes
 from codex_control_plane_mcp.store.book import Book, Reading
 from codex_control_plane_mcp.store.engine import open_sqlite
 from codex_control_plane_mcp.store.interactions import Search
@@ -67,7 +67,7 @@ async def gather(stage: Stage, fleet: Fleet) -> Evidence:
     """Read everything, once the book has settled. Nothing is written."""
     with anyio.move_on_after(SETTLE_SECONDS):
         await _settled(stage)
-    found = await _read(stage, operations.every)
+    found = await _read(stage, lookup.every)
     threads, unreadable = await _threads(stage, found)
     return Evidence(
         followed=fleet.followed,
@@ -86,7 +86,7 @@ async def gather(stage: Stage, fleet: Fleet) -> Evidence:
 
 async def _settled(stage: Stage) -> None:
     while True:
-        if not await _read(stage, operations.unfinished):
+        if not await _read(stage, lookup.unfinished):
             return
         await anyio.sleep(PAUSE_SECONDS)
 
