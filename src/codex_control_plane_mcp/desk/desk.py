@@ -1,6 +1,6 @@
 """The desk itself: one method for each thing a door may want. Every door has the same one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,9 +35,9 @@ from codex_control_plane_mcp.desk.interactions import Given, Page, answer_once, 
 from codex_control_plane_mcp.desk.interrupt import Target, end
 from codex_control_plane_mcp.desk.metrics import Metrics, measure
 from codex_control_plane_mcp.desk.overview import Overview
-from codex_control_plane_mcp.desk.placing import names_nobody, placement
+from codex_control_plane_mcp.desk.places import Places
 from codex_control_plane_mcp.desk.preflight import Planned
-from codex_control_plane_mcp.desk.projects import Place, Touched
+from codex_control_plane_mcp.desk.projects import Place
 from codex_control_plane_mcp.desk.queue import (
     QueueLook,
     WorkerLook,
@@ -84,19 +84,17 @@ from codex_control_plane_mcp.model.ids import (
     TurnId,
     WorkflowId,
 )
-from codex_control_plane_mcp.model.operation import FINAL, Operation, Status
+from codex_control_plane_mcp.model.operation import FINAL, Status
 from codex_control_plane_mcp.model.policy import Sandbox, is_within
 from codex_control_plane_mcp.model.repair import Action as RepairAction
 from codex_control_plane_mcp.model.request import (
-    ANYWHERE,
     DedupPolicy,
-    Placement,
     Submission,
 )
 from codex_control_plane_mcp.model.schedule import Limits
 from codex_control_plane_mcp.settings import Settings
 from codex_control_plane_mcp.store import lookup, queue
-from codex_control_plane_mcp.store.book import Book, Reading, Writing
+from codex_control_plane_mcp.store.book import Book, Writing
 
 T = TypeVar("T")
 
@@ -147,10 +145,18 @@ class Desk:
         self._threads = threads
         self._repeats = Repeats()
         self._summaries = summaries or Summaries()
+        self._places = Places(book, settings, runtime, self._off_loop)
         self._sources = chats.Sources(book, settings, runtime, self._off_loop, self._summaries)
         self._shown = Shown()
         self.workflows = Workflows(
-            book, settings, clock, runtime, self._limits, self._place, self._off_loop, self._shown
+            book,
+            settings,
+            clock,
+            runtime,
+            self._limits,
+            self._places.of,
+            self._off_loop,
+            self._shown,
         )
         self.overview = Overview(book, clock, self._limits)
         self._capabilities = Capabilities(runtime, clock)
@@ -277,7 +283,7 @@ class Desk:
         """Do something with a thread, not in it."""
         check_thread(thread_id)
         thread = ThreadId(thread_id)
-        home = await self._known_home(thread) or await self._told_home(thread)
+        home = await self._places.known_home(thread) or await self._places.told_home(thread)
         return await carry_out(self._book, action, thread, home)
 
     async def action(self, action_id: OperationId, wait_seconds: float = 0) -> views.ActionView:
@@ -322,7 +328,7 @@ class Desk:
     async def projects(self, wanted: Projects) -> views.ProjectList:
         """Where tasks can be sent."""
         known = await self._runtime.codex_projects()
-        touched = [*await self._touched(), *await chat_lists.touched(self._sources)]
+        touched = [*await self._places.touched(), *await chat_lists.touched(self._sources)]
         found = await self._off_loop(lambda: projects.catalogue(self._settings, touched, known))
         below = tuple(Path(paths.expand(folder)) for folder in wanted.below)
         chosen = [one for one in found if not below or is_within(one.path, below)]
@@ -351,7 +357,7 @@ class Desk:
         self, project: str, *, include_archived: bool, limit: int, cursor: str | None
     ) -> views_chats.ChatList:
         """The chats of a project."""
-        touched = await self._touched()
+        touched = await self._places.touched()
         place = await self._off_loop(
             lambda: projects.place(self._settings, touched, project=project, cwd=None)
         )
@@ -387,7 +393,7 @@ class Desk:
 
     async def search(self, query: Query) -> SearchPage:
         """What was asked and said, here and in Codex."""
-        return await self.searching.find(query, await self._touched())
+        return await self.searching.find(query, await self._places.touched())
 
     async def health(self, scope: Scope) -> views.HealthView:
         """Whether everything is in order."""
@@ -509,7 +515,7 @@ class Desk:
         if planned.project is None and planned.cwd is None:
             raise InvalidArgument("say where it would work: project_id or cwd", field="cwd")
         try:
-            place = await self._named(planned.project, planned.cwd)
+            place = await self._places.named(planned.project, planned.cwd)
         except (InvalidArgument, ProjectNotFound) as error:
             return None, list(preflight.folder_checks(error, None, sandbox))
         disk = await self._off_loop(lambda: preflight.on_disk(place.cwd))
@@ -517,8 +523,8 @@ class Desk:
 
     async def _prepared(self, task: Task) -> Submission:
         """The task with everything decided, and what it works with looked at."""
-        place = await self._place(task)
-        host = await self._placement(task)
+        place = await self._places.of(task)
+        host = await self._places.placement(task)
         if not task.items and not task.worktree:
             return submission(task, place, host, self._settings)
         wanted = await self._off_loop(lambda: submission(task, place, host, self._settings))
@@ -526,75 +532,6 @@ class Desk:
         if await self._book.read(lambda reading: earlier(reading, wanted)) is None:
             await self._off_loop(lambda: look_at_inputs(wanted.request, self._settings))
         return wanted
-
-    # --- Where a task works ----------------------------------------------------------------------
-
-    async def _placement(self, task: Task) -> Placement:
-        if names_nobody(task.host, task.host_labels):
-            return ANYWHERE
-        return await self._book.read(
-            lambda reading: placement(reading, self._settings, task.host, task.host_labels)
-        )
-
-    async def _place(self, task: Task) -> Place:
-        known_by = task.thread_id or task.source_thread_id
-        known = None if known_by is None else await self._known_home(ThreadId(known_by))
-        if (
-            known is not None
-            and known.elsewhere is None
-            and not await self._off_loop(lambda: Path(known.cwd).is_dir())
-        ):
-            raise InvalidArgument(
-                f"the worktree of this thread is gone ({known.cwd}): start a new chat", field="cwd"
-            )
-        if known is not None and not task.project and task.cwd in (None, known.cwd):
-            return known
-        named = await self._named(task.project, task.cwd) if task.project or task.cwd else None
-        if known_by is None:
-            return named or projects.place(self._settings, [], project=None, cwd=None)
-        home = known or named or await self._told_home(ThreadId(known_by))
-        if named is not None and (
-            named.project_id != home.project_id or (task.cwd and named.cwd != home.cwd)
-        ):
-            raise InvalidArgument(
-                f"this thread works in {home.cwd}: leave project_id and cwd out", field="cwd"
-            )
-        return home
-
-    async def _known_home(self, thread_id: ThreadId) -> Place | None:
-        """Where a thread works as we know it, if that is still allowed."""
-
-        def look(reading: Reading) -> tuple[Operation | None, Operation | None]:
-            newest = lookup.newest_in_thread(reading, thread_id)
-            maker = None if newest is None else projects.maker_of(self._settings, newest.cwd)
-            return newest, None if maker is None else lookup.get(reading, maker)
-
-        newest, maker = await self._book.read(look)
-        if newest is None:
-            return None
-        project_id = newest.request.project_id
-        if newest.host not in (None, self._book.host):
-            # That host allowed it, by its own roots, when it took the thread's first task.
-            return Place(newest.cwd, project_id, elsewhere=newest.host)
-        # The roots may have been narrowed since. A worktree is as allowed as what it was made from.
-        origin = newest.cwd if maker is None else maker.folder
-        await self._off_loop(
-            lambda: projects.allowed_folder(self._settings, "the thread's cwd", origin)
-        )
-        return Place(newest.cwd, project_id)
-
-    async def _told_home(self, thread_id: ThreadId) -> Place:
-        """Where a thread works as Codex says, which may have to be started for it."""
-        folder = await self._runtime.folder_of(thread_id)
-        if folder is None:
-            raise InvalidArgument(
-                "this thread is not known here, and Codex cannot be asked: say where it works with "
-                "project_id or cwd",
-                field="cwd",
-            )
-        return await self._off_loop(
-            lambda: projects.place(self._settings, (), project=None, cwd=folder)
-        )
 
     async def _options_in(self, thread_id: str | None) -> dict[str, Any]:
         """How the last turn of a thread ran, in the words of a task."""
@@ -609,18 +546,6 @@ class Desk:
             name: getattr(options, name)
             for name in ("sandbox", "approval_policy", "model", "effort")
         }
-
-    async def _named(self, project: str | None, cwd: str | None) -> Place:
-        touched = await self._touched() if project else ()
-        return await self._off_loop(
-            lambda: projects.place(self._settings, touched, project=project, cwd=cwd)
-        )
-
-    async def _touched(self) -> Sequence[Touched]:
-        def look(reading: Reading) -> list[Touched]:
-            return [Touched(cwd, at) for _, cwd, at in lookup.projects(reading)]
-
-        return await self._book.read(look)
 
     async def _off_loop(self, call: Callable[[], T]) -> T:
         """Run what looks at the disk in a thread, for a disk may be slow; inline where time is
