@@ -167,6 +167,8 @@ def _command(record: Record) -> list[str]:
 
 def _socket_path(folder: Path, name: str) -> str:
     """In the folder, or, when that is too deep for the system, in a private temporary one."""
+    if sys.platform == "win32":
+        raise AssertionError("Codex listens on TCP there")
     path = str(folder / f"app-server-{name}.sock")
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
