@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from codex_control_plane_mcp.doors.cli.exits import Exit
+from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.locks import FileLock
 from codex_control_plane_mcp.model.ids import HostId, ThreadId, TurnId
 from codex_control_plane_mcp.model.operation import Claimed, Operation, Status
 from codex_control_plane_mcp.model.request import Submission
 from codex_control_plane_mcp.rendezvous import worker_lock_path
+from codex_control_plane_mcp.store.workers import latest
 from tests.cli.commands import ADMIN, Typed, environment, run, told
 from tests.hosts import enrolled, there
 from tests.model.lives import ACCEPTED, BOUND, FIRST, INTENDED
@@ -106,7 +108,7 @@ def test_one_machine_is_no_fleet(typed: Typed, folder: Path) -> None:
         desk.submit()
     assert "hosts" not in told(typed("ps", "--json"))
     assert "HOST" not in typed("ps")[1]
-    for command in (["hosts"], ["requeue", "op_1"], ["move-to-postgres"]):
+    for command in (["hosts"], ["requeue", "op_1"], ["forget-host", "x"], ["move-to-postgres"]):
         code, _, refused = typed(*command)
         assert code == Exit.USAGE
         assert "set CODEX_MCP_DATABASE_URL" in refused
@@ -164,6 +166,47 @@ def test_only_a_lost_hosts_new_chat_is_requeued(desk: Desk, typed: Typed) -> Non
         found, words = refused(id_)
         assert (found, why in words) == (code, True), words
     assert desk.get(bound.id).status is Status.RUNNING
+
+
+# --- Forget --------------------------------------------------------------------------------------
+
+
+def test_a_host_that_is_gone_for_good_is_forgotten(desk: Desk, typed: Typed) -> None:
+    assert typed("forget-host", "attic")[:2] == (0, "attic is off the list.\n")
+    assert [one["host"] for one in told(typed("hosts", "--json"))["hosts"]] == ["studio"]
+    assert "attic" not in typed("ps")[1]
+    code, _, refused = typed("forget-host", "attic")
+    assert code == Exit.USAGE
+    assert "no host of the fleet is called 'attic'; there are: studio" in refused
+
+
+def test_a_host_is_not_forgotten_while_it_is_there_or_has_anything(
+    desk: Desk, typed: Typed
+) -> None:
+    lost = begun(desk, "attic")
+    follows = desk.submit(desk.submission("More of it.", thread=lost.thread_id))
+    before = desk.read(lambda reading: latest(reading, HostId("attic")))
+    for host, why in (
+        ("studio", "studio is connected; end its worker there first"),
+        ("attic", f"attic has in hand {lost.id} (`requeue` has a new chat done anew)"),
+        ("attic", f"for attic alone waits {follows.id} (`cancel` ends it)"),
+        ("attic", "forget-host attic --force"),
+    ):
+        code, _, refused = typed("forget-host", host)
+        assert (code, why in refused) == (Exit.USAGE, True), refused
+    assert desk.read(lambda reading: latest(reading, HostId("attic"))) == before
+
+
+def test_what_a_forgotten_host_had_ends_and_is_not_gone_on_with(desk: Desk, typed: Typed) -> None:
+    lost = begun(desk, "attic")
+    follows = desk.submit(desk.submission("More of it.", thread=lost.thread_id))
+    done = told(typed("forget-host", "attic", "--force", "--json"))
+    assert (done["host"], set(done["ended"])) == ("attic", {lost.id, follows.id})
+    assert desk.get(lost.id).status is Status.UNKNOWN
+    assert desk.get(follows.id).status is Status.FAILED
+    assert desk.journal(lost.id)[-1].endswith("had the fleet forget its host attic")
+    with pytest.raises(InvalidArgument, match=r"lives on attic, which .* forget; start a new chat"):
+        desk.submit(desk.submission("And more.", thread=lost.thread_id))
 
 
 # --- Migrate -------------------------------------------------------------------------------------

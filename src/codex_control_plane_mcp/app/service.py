@@ -39,8 +39,8 @@ def run(chosen: Settings, ready: Callable[[], None]) -> None:
     log_to(chosen.worker_log)
     try:
         anyio.run(_serve, chosen, ready)
-    except* Fenced:
-        logger.warning("another worker has what is on this host now; leaving it alone")
+    except* Fenced as fenced:
+        logger.warning("what is on this host is left alone: %s", fenced.exceptions[0])
     except* Outdated as too_old:
         logger.error("the turns run on, for a newer release: %s", too_old.exceptions[0])
 

@@ -75,10 +75,12 @@ def enrol(writing: "Writing", card: Card) -> int:
     connection, id_ = writing.connection, writing.host
     of_home = connection.execute(select(hosts).where(hosts.c.home_id == card.home_id)).one_or_none()
     known = connection.execute(select(hosts).where(hosts.c.id == id_)).one_or_none()
-    if known is not None and known.home_id != card.home_id:
+    is_ours = known is not None and known.home_id == card.home_id
+    if known is not None and known.forgotten_at is None and not is_ours:
         raise StateBusy(
             f"the fleet knows another host by the name of {id_}, with its Codex home at "
-            f"{known.codex_home}; give this one a name of its own in CODEX_MCP_HOST"
+            f"{known.codex_home}; give this one a name of its own in CODEX_MCP_HOST, or if that "
+            f"one is gone for good: codex-control-plane-mcp-admin forget-host {id_}"
         )
     if of_home is not None and of_home.id != id_:
         raise StateBusy(
@@ -92,8 +94,9 @@ def enrol(writing: "Writing", card: Card) -> int:
         "entered_at": writing.now,
         "heard_at": writing.now,
         "edition": released()[-1].number,
+        "forgotten_at": None,
     }
-    if known is not None:
+    if known is not None and is_ours:
         if known.codex_home != card.codex_home:
             raise StateBusy(
                 f"the host {id_} has its threads in {known.codex_home}, and CODEX_HOME is "
@@ -102,10 +105,29 @@ def enrol(writing: "Writing", card: Card) -> int:
         connection.execute(update(hosts).where(hosts.c.id == id_).values(values))
         return int(known.number)
     number = (connection.scalar(select(func.max(hosts.c.number))) or 0) + 1
-    connection.execute(
-        insert(hosts).values({**values, "id": id_, "number": number, "home_id": card.home_id})
-    )
+    values |= {"number": number, "home_id": card.home_id, "codex_version": None}
+    if known is None:
+        connection.execute(insert(hosts).values({**values, "id": id_}))
+    else:  # The name of one that was forgotten. Its number is not for us: it may want its lock.
+        connection.execute(update(hosts).where(hosts.c.id == id_).values(values))
     return number
+
+
+def stand_in(writing: "Writing", number: int) -> bool:
+    """Keep the host of this number from coming until this transaction ends; False where it is
+    there."""
+    return bool(writing.connection.scalar(_TRY_LOCK, {"locks": LOCKS, "number": number}))
+
+
+def forget(writing: "Writing", id_: HostId) -> None:
+    """Take a host off the list, until it comes back.
+
+    Its row stays, and so do the generations that it had: neither its number nor one of those is
+    ever given anew, for a worker of it may live on somewhere and come back with them.
+    """
+    connection = writing.connection
+    connection.execute(delete(host_projects).where(host_projects.c.host == id_))
+    connection.execute(update(hosts).where(hosts.c.id == id_).values(forgotten_at=writing.now))
 
 
 def hear(writing: "Writing", codex_version: str | None, projects: Collection[Project]) -> None:
@@ -143,7 +165,7 @@ def present_before(connection: Connection, edition: int) -> list[HostId]:
 
 
 def every(connection: Connection) -> list[Host]:
-    """All hosts there ever were, by name; none where there is no fleet."""
+    """All hosts that were not forgotten, by name; none where there is no fleet."""
     rows = connection.execute(_EVERY).all()
     there = present(connection) if rows else frozenset()
     return [
@@ -168,7 +190,7 @@ def reaches(connection: Connection) -> list[Reach]:
         projects[row.host].add(row.project_id)
     return [
         Reach(row.id, frozenset(projects[row.id]), row.capacity, frozenset(json.loads(row.labels)))
-        for row in connection.execute(select(hosts).order_by(hosts.c.id))
+        for row in connection.execute(_LISTED)
     ]
 
 
@@ -212,8 +234,11 @@ _OTHERS = text(
     FROM hosts WHERE id <> :besides AND number IN ({CONNECTED})
     ORDER BY id"""  # noqa: S608
 )
+_IS_LISTED = hosts.c.forgotten_at.is_(None)
+_LISTED = select(hosts).where(_IS_LISTED).order_by(hosts.c.id)
 _EVERY = (
     select(hosts, workers.c.version, workers.c.heartbeat_at)
+    .where(_IS_LISTED)
     .outerjoin(
         workers,
         workers.c.generation
@@ -225,6 +250,7 @@ _EVERY = (
     .order_by(hosts.c.id)
 )
 _IS_FLEET = select(hosts.c.id).limit(1)
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(CAST(:locks AS int), CAST(:number AS int))")
 _HAD = select(host_projects.c.host, host_projects.c.project_id)
 _FROM_ELSEWHERE = select(
     host_projects.c.project_id, host_projects.c.path, host_projects.c.remote

@@ -17,7 +17,14 @@ from sqlalchemy import (
 )
 
 from codex_control_plane_mcp.clock import Moment
-from codex_control_plane_mcp.model.ids import Generation, OperationId, ProjectId, ThreadId, TurnId
+from codex_control_plane_mcp.model.ids import (
+    Generation,
+    HostId,
+    OperationId,
+    ProjectId,
+    ThreadId,
+    TurnId,
+)
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import OperationType, TurnOptions, options_of
 from codex_control_plane_mcp.store.rows import STATUSES, operation_of
@@ -87,6 +94,11 @@ def every(connection: Connection) -> list[Operation]:
 
 def unfinished(connection: Connection) -> list[Operation]:
     return [operation_of(row) for row in connection.execute(_ALL_UNFINISHED)]
+
+
+def of_host(connection: Connection, host: HostId) -> list[OperationId]:
+    """What a host has in hand, and what waits for it alone."""
+    return [OperationId(id_) for id_ in connection.scalars(_OF_HOST, {"host": host})]
 
 
 def owned(connection: Connection, generation: Generation) -> list[Operation]:
@@ -192,6 +204,7 @@ _TROUBLED = (
     .order_by(_ROWS.updated_at.desc())
     .limit(bindparam("most"))
 )
+_OF_HOST = select(_ROWS.id).where(UNFINISHED, _ROWS.host == bindparam("host"))
 _OWNED = ALL.where(UNFINISHED, NOT_QUEUED, _ROWS.generation == bindparam("generation"))
 _BY_ID = ALL.where(_ROWS.id == _KEY)
 _BY_CLIENT_REQUEST = ALL.where(_ROWS.client_request_id == _KEY)

@@ -241,6 +241,12 @@ def replay(writing: Writing, notice_id: str | None) -> int:
     return writing.connection.execute(_REPLAY, {"notice_id": notice_id, **again}).rowcount
 
 
+def give_up(writing: Writing, host: HostId, trouble: str) -> None:
+    """Give up what a host was to deliver, and will not."""
+    values = {"of": host, "dead_at": writing.now, "trouble": trouble}
+    writing.connection.execute(_GIVE_UP, values)
+
+
 def newest(connection: Connection, limit: int) -> list[Delivery]:
     """Those given up first, and those delivered last."""
     return [_delivery(row) for row in connection.execute(_NEWEST, {"most": limit})]
@@ -300,6 +306,7 @@ _FORGET = delete(notices).where(_ROWS.delivered_at < bindparam("before"))
 _AGAIN = update(notices).values(
     delivered_at=None, dead_at=None, attempts=0, due_at=bindparam("due_at")
 )
+_GIVE_UP = update(notices).where(_WAITS, _ROWS.host == bindparam("of"))
 _REPLAY = _AGAIN.where(_ROWS.id == bindparam("notice_id"))
 _REPLAY_DEAD = _AGAIN.where(_ROWS.dead_at.is_not(None))
 _NEWEST = (

@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from codex_control_plane_mcp import tracing
 from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.errors import InvalidArgument
 from codex_control_plane_mcp.model.ids import (
     Generation,
     HostId,
@@ -65,7 +66,7 @@ from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.editions import USABLE_FROM, check_usable, released
 from codex_control_plane_mcp.store.lookup import ALL, AMONG, NOT_QUEUED, UNFINISHED, in_order
 from codex_control_plane_mcp.store.rows import columns_of, operation_of
-from codex_control_plane_mcp.store.schema import journal, operations, wishes
+from codex_control_plane_mcp.store.schema import hosts, journal, operations, wishes
 from codex_control_plane_mcp.store.wishes import WANTS_END
 
 
@@ -120,16 +121,28 @@ def _insert(
 def _home(writing: Writing, submission: Submission) -> HostId | None:
     """The host that must have it: where its thread lives, or its workflow has worked, or the one
     that was named. A thread that the book does not know was found by the host that asks, and so
-    were the pictures on its disk."""
+    were the pictures on its disk.
+
+    Raises InvalidArgument where its host was forgotten."""
     request = submission.request
     if thread := getattr(request, "thread_id", None) or getattr(request, "source_thread_id", None):
-        return writing.connection.scalar(_HOST_OF_THREAD, {"key": thread}) or writing.host
+        return _host_of(writing, _HOST_OF_THREAD, thread) or writing.host
     if any(isinstance(one, LocalImage) for one in attachments_of(request)):
         return writing.host
     worked = None
     if submission.workflow_id is not None:
-        worked = writing.connection.scalar(_HOST_OF_WORKFLOW, {"key": submission.workflow_id})
+        worked = _host_of(writing, _HOST_OF_WORKFLOW, submission.workflow_id)
     return worked or submission.placement.host
+
+
+def _host_of(writing: Writing, query: Select[Any], key: str) -> HostId | None:
+    row = writing.connection.execute(query, {"key": key}).one_or_none()
+    if row is not None and row.forgotten_at is not None:
+        raise InvalidArgument(
+            f"what this goes on with lives on {row.host}, which the fleet was told to forget; "
+            "start a new chat, or bring that host back"
+        )
+    return None if row is None else row.host
 
 
 def try_insert(
@@ -436,15 +449,14 @@ _LEFT_BEHIND = (
     .order_by(_ROWS.id)
     .with_for_update(key_share=True)
 )
+_HOSTS = select(_ROWS.host, hosts.c.forgotten_at).outerjoin(hosts, hosts.c.id == _ROWS.host)
 _HOST_OF_THREAD = (
-    select(_ROWS.host)
-    .where(_ROWS.thread_id == _KEY, _ROWS.host.is_not(None))
+    _HOSTS.where(_ROWS.thread_id == _KEY, _ROWS.host.is_not(None))
     .order_by(_ROWS.created_at.desc())
     .limit(1)
 )
 _HOST_OF_WORKFLOW = (
-    select(_ROWS.host)
-    .where(_ROWS.workflow_id == _KEY, _ROWS.workflow_id.is_not(None), _ROWS.host.is_not(None))
+    _HOSTS.where(_ROWS.workflow_id == _KEY, _ROWS.workflow_id.is_not(None), _ROWS.host.is_not(None))
     .order_by(_ROWS.created_at.desc())
     .limit(1)
 )

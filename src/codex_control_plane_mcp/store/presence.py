@@ -25,6 +25,7 @@ from codex_control_plane_mcp.store.editions import USABLE_FROM, Outdated, check_
 from codex_control_plane_mcp.store.elsewhere import follow
 from codex_control_plane_mcp.store.engine import connect_postgres
 from codex_control_plane_mcp.store.hosts import LOCKS
+from codex_control_plane_mcp.store.operations import Replaced
 
 if TYPE_CHECKING:
     import psycopg
@@ -61,7 +62,8 @@ class Presence:
         self._ring_at = math.inf
 
     async def enter(self) -> "psycopg.Connection":
-        """Raises StateBusy when somebody else has the host's name, or nobody answers."""
+        """Raises StateBusy when somebody else has the host's name, or nobody answers; Replaced when
+        the host was forgotten."""
         with anyio.move_on_after(ENTER_SECONDS):
             while True:
                 with suppress(_Taken):
@@ -76,7 +78,8 @@ class Presence:
         self, connection: "psycopg.Connection", on_look: Callable[[], Awaitable[None]]
     ) -> None:
         """Listen, and come back whenever the connection is lost. `on_look` is awaited now and
-        then. Raises Outdated when this release cannot go on with the book."""
+        then. Raises Outdated when this release cannot go on with the book, Replaced when the
+        host was forgotten: the next worker enters it anew."""
         import psycopg
 
         while True:
@@ -133,7 +136,7 @@ class Presence:
             self._ring_at = min(self._ring_at, anyio.current_time() + within)
 
     async def _come_back(self) -> "psycopg.Connection":
-        """Raises Outdated."""
+        """Raises Outdated or Replaced."""
         while True:
             try:
                 return await self._join()
@@ -150,7 +153,7 @@ class Presence:
         return await anyio.to_thread.run_sync(self._joined)
 
     def _joined(self) -> "psycopg.Connection":
-        """Raises _Taken, or StateBusy, which is Outdated if this release cannot go on."""
+        """Raises _Taken, Replaced, or StateBusy, which is Outdated if this release cannot go on."""
         import psycopg
 
         try:
@@ -166,6 +169,10 @@ class Presence:
                 # From here on no edition that we cannot use is applied; before, one may have been.
                 asked = connection.execute(str(USABLE_FROM).encode()).fetchone()
                 check_usable(asked[0] if asked else 0, released())
+                # Nor is the host forgotten from here on.
+                listed = connection.execute(
+                    "SELECT FROM hosts WHERE number = %s AND forgotten_at IS NULL", (self._number,)
+                ).fetchone()
             except BaseException:
                 connection.close()
                 raise
@@ -176,6 +183,9 @@ class Presence:
         if taken != (True,):
             connection.close()
             raise _Taken
+        if listed is None:
+            connection.close()
+            raise Replaced(f"the fleet has forgotten the host {self._book.host}")
         return connection
 
 

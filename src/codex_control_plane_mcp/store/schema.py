@@ -183,6 +183,7 @@ hosts = Table(
     Column("heard_at", BigInteger, nullable=False),
     Column("labels", Text, nullable=False, server_default="[]"),
     Column("edition", BigInteger, nullable=False),
+    Column("forgotten_at", BigInteger),
 )
 
 host_projects = Table(

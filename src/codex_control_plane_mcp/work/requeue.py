@@ -39,11 +39,7 @@ async def requeue(book: Book, operation_id: OperationId, by: str) -> Operation:
         _check(writing, former)
         id_ = new_operation_id(writing.now)
         why = f"{by} gave it up, for its host {former.host} is gone; {id_} takes its place"
-        trouble = Trouble(AppServerUnavailable.code, why)
-        is_begun = former.status is not Status.STARTING_THREAD
-        end = Lost(trouble) if is_begun else Failed(trouble)
-        operations.record(writing, former, end)
-        Case(former, book).close_everything(writing, end)
+        give_up(writing, book, former, why)
         submission = Submission(
             former.request,
             agent_id=former.agent_id,
@@ -56,6 +52,15 @@ async def requeue(book: Book, operation_id: OperationId, by: str) -> Operation:
         return operations.record(writing, anew, entries=[note])
 
     return await book.write(write)
+
+
+def give_up(writing: Writing, book: Book, operation: Operation, why: str) -> None:
+    """End what a host has in hand, or what waits for it: it will not."""
+    trouble = Trouble(AppServerUnavailable.code, why)
+    is_begun = operation.status in ACTIVE - {Status.STARTING_THREAD}
+    end = Lost(trouble) if is_begun else Failed(trouble)
+    operations.record(writing, operation, end)
+    Case(operation, book).close_everything(writing, end)
 
 
 def _check(writing: Writing, operation: Operation) -> None:

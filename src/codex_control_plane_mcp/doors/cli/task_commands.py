@@ -63,11 +63,12 @@ def register(app: typer.Typer) -> None:
     panels: dict[str, tuple[Callable[..., None], ...]] = {
         "Look": (ps, show, watch, logs, pending, hosts, search, metrics),
         "Decide and do": (submit, run, answer, approve, cancel),
-        "Keep in order": (doctor, repair, requeue),
+        "Keep in order": (doctor, repair, requeue, forget_host),
     }
     for panel, commands in panels.items():
         for command in commands:
-            app.command(rich_help_panel=panel, epilog=EXIT_CODES)(command)
+            name = command.__name__.replace("_", "-")
+            app.command(name, rich_help_panel=panel, epilog=EXIT_CODES)(command)
 
 
 def ps(ended: Ended = 5, state_db: StateDb = None, as_json: AsJson = False) -> None:
@@ -353,3 +354,20 @@ def requeue(id_: Id, as_json: AsJson = False) -> None:
     from codex_control_plane_mcp.doors.cli import requeue
 
     raise typer.Exit(requeue.run(id_, as_json=as_json))
+
+
+def forget_host(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="As `hosts` shows it.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also end what it has in hand and what waits for it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a host that is gone for good off the list of the fleet.
+
+    Refused while it is connected, and without --force while it has tasks in hand or tasks wait for
+    it alone. If it comes back after all, it enters the fleet as a new one.
+    """
+    from codex_control_plane_mcp.doors.cli import fleet_hosts
+
+    raise typer.Exit(fleet_hosts.forget(host, force=force, as_json=as_json))

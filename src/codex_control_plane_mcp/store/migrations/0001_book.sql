@@ -251,7 +251,9 @@ CREATE TABLE hosts (
     -- What a task may ask for, as a JSON list in order.
     labels        TEXT NOT NULL DEFAULT '[]',
     -- The newest edition of the book that its worker knows.
-    edition       BIGINT NOT NULL
+    edition       BIGINT NOT NULL,
+    -- When somebody said that it will not come back. Its row stays: a number is given once.
+    forgotten_at  BIGINT
 );
 
 CREATE TABLE host_projects (
