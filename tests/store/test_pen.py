@@ -364,7 +364,7 @@ def test_operations_are_found_by_what_names_them(desk: Desk) -> None:
         assert lookup.get(connection, OperationId("no")) is None
         ids = [later_one.id, OperationId("no"), operation.id]
         assert lookup.many(connection, ids) == [later_one, operation]
-        assert lookup.marks(connection, ids) == {
+        assert lookup.marks(connection, ids, desk.clock.now()) == {
             later_one.id: Mark(Status.QUEUED, 1, 1),
             operation.id: Mark(Status.RUNNING, operation.last_seq, operation.status_seq),
         }

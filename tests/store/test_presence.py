@@ -9,9 +9,16 @@ import anyio
 import psycopg
 import pytest
 
+from codex_control_plane_mcp.clock import Moment, later
 from codex_control_plane_mcp.errors import InvalidArgument, StateBusy
-from codex_control_plane_mcp.model.ids import HostId, ProjectId, RepairId, new_operation_id
-from codex_control_plane_mcp.model.operation import Cancelled, Operation
+from codex_control_plane_mcp.model.ids import (
+    Generation,
+    HostId,
+    ProjectId,
+    RepairId,
+    new_operation_id,
+)
+from codex_control_plane_mcp.model.operation import Cancelled, Claimed, Operation
 from codex_control_plane_mcp.model.request import Placement
 from codex_control_plane_mcp.store import hosts, lookup, operations, presence
 from codex_control_plane_mcp.store.bell import News, Subject
@@ -209,6 +216,24 @@ async def test_a_host_is_there_for_as_long_as_it_holds_its_lock(enter: Enter) ->
             )
         # The server ends a connection a moment after it was closed.
         await _until(lambda: east.read_now(hosts.present) == {"east"})
+
+
+async def test_a_host_that_is_away_is_lost_once_it_was_silent_for_a_while(enter: Enter) -> None:
+    async with enter("west") as (west, _):
+        async with enter("east") as (east, _):
+            taken = Claimed(Generation(1), east.host)
+            operation = await _submitted(east)
+            await east.write(lambda writing: operations.record(writing, operation, taken))
+
+            def lost_since(after_seconds: float) -> Moment | None:
+                now = later(west.now(), after_seconds)
+                seen = west.read_now(lambda reading: lookup.marks(reading, [operation.id], now))
+                return seen[operation.id].lost_since
+
+            assert lost_since(2 * hosts.LOST_SECONDS) is None
+        await _until(lambda: west.read_now(hosts.present) == {"west"})
+        assert lost_since(0) is None
+        assert lost_since(2 * hosts.LOST_SECONDS) is not None
 
 
 async def test_nobody_enters_as_a_host_that_is_there(

@@ -167,7 +167,10 @@ HOT: dict[str, tuple[Callable[[Connection], object], str]] = {
         lambda c: lookup.get(c, ONE),
         "autoindex_operations_1 (id=?)",
     ),
-    "the marks of some": (lambda c: lookup.marks(c, [ONE]), "autoindex_operations_1 (id=?)"),
+    "the marks of some": (
+        lambda c: lookup.marks(c, [ONE], NOON),
+        "autoindex_operations_1 (id=?)",
+    ),
     "the same prompt": (
         lambda c: lookup.unfinished_with_prompt(c, "key"),
         "INDEX operations_same_prompt (prompt_key=?)",

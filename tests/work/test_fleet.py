@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Engine
 from codex_control_plane_mcp.desk.diagnosis import facts
 from codex_control_plane_mcp.desk.diagnosis.facts import Case, Scope
 from codex_control_plane_mcp.desk.queue import QueueLook, queue_status
-from codex_control_plane_mcp.desk.status import Look, look
-from codex_control_plane_mcp.desk.views import OperationView
+from codex_control_plane_mcp.desk.status import Look, lines, look
+from codex_control_plane_mcp.desk.views import OperationView, WaitView
+from codex_control_plane_mcp.desk.wait import Until, Watched, attention, changed
 from codex_control_plane_mcp.errors import (
     InteractionUnavailable,
     InvalidArgument,
@@ -43,7 +44,7 @@ from codex_control_plane_mcp.store import queue
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.book import Book, T, Writing, opened
 from codex_control_plane_mcp.store.elsewhere import follow
-from codex_control_plane_mcp.store.hosts import Card, enrol
+from codex_control_plane_mcp.store.hosts import LOST_SECONDS, Card, enrol, hear
 from codex_control_plane_mcp.store.presence import LOOK_SECONDS
 from codex_control_plane_mcp.work.requeue import Patience, requeue
 from tests.hosts import enrolled, there
@@ -646,6 +647,54 @@ async def test_a_status_says_that_the_owner_is_gone_and_why_a_task_waits(
     assert {one.operation_id: one.reason for one in listed} == {
         task.id: seen(task).queue_state.reason for task in (follows, other, labelled, named)
     }
+
+
+async def test_who_waits_hears_once_that_the_host_is_lost(east: Host, west: Host) -> None:
+    """No worker here holds a lock of PostgreSQL: whoever says nothing is lost."""
+    card = Card("mark", "/homes/east", 4)
+    await east.book.write(lambda writing: enrol(writing, card))
+    await _hired(east)
+    task = await east.house.submit("Work.\nhang")
+    await _runs(task)
+    lost_at = anyio.current_time() + LOST_SECONDS
+
+    calls = await attention(west.book, task.id, 300, frozenset())
+    assert 0 <= anyio.current_time() - lost_at < 1
+    assert len(calls) == 1
+    operation = await task.now()
+    (line,) = west.book.read_now(lambda reading: lines(reading, [operation]))
+    assert line.next_recommended_action == "inspect_diagnostics"
+    assert await attention(west.book, task.id, 300, calls) == calls
+    assert anyio.current_time() - lost_at > 300, "it is called once"
+
+    # Another time it is another loss.
+    await east.book.write(lambda writing: hear(writing, None, ()))
+    assert not await attention(west.book, task.id, LOST_SECONDS / 2, calls)
+    assert await attention(west.book, task.id, 300, calls) != calls
+
+
+@pytest.mark.parametrize("what", Until)
+async def test_who_waits_for_several_hears_of_the_lost_host_and_when_it_is_back(
+    east: Host, west: Host, what: Until
+) -> None:
+    card = Card("mark", "/homes/east", 4)
+    await east.book.write(lambda writing: enrol(writing, card))
+    await _hired(east)
+    tasks = [await east.house.submit(f"Work {n}.\nhang", project=f"project-{n}") for n in (1, 2)]
+    for task in tasks:
+        await _runs(task)
+    watched = Watched([task.id for task in tasks])
+
+    async def wait(cursor: str) -> WaitView:
+        return await changed(west.book, watched, 300, cursor, what)
+
+    begun = await changed(west.book, watched, 0, None, what)
+    lost = await wait(begun.cursor)
+    assert {one.operation_id for one in lost.operations} == {task.id for task in tasks}
+    assert (await wait(lost.cursor)).timed_out
+    await east.book.write(lambda writing: hear(writing, None, ()))
+    back = await changed(west.book, watched, 1, lost.cursor, what)
+    assert back.timed_out == (what is Until.ATTENTION)
 
 
 @pytest.mark.parametrize("commit", range(8))

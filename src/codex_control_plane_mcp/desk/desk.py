@@ -234,11 +234,12 @@ class Desk:
         self, wanted: Look, wait_seconds: float = 0, by: str = ""
     ) -> views.OperationView:
         """How an operation stands, now or once it has ended or asks something that this caller has
-        not been shown; behind a number, at the next entry."""
+        not been shown, or its host is lost; behind a number, at the next entry."""
         if wait_seconds > 0:
             if wanted.after_seq is None:
                 known = self._shown.to(by)
-                await attention(self._book, wanted.operation_id, wait_seconds, known)
+                calls = await attention(self._book, wanted.operation_id, wait_seconds, known)
+                self._shown.told(by, calls)
             else:
                 await next_entry(self._book, wanted.operation_id, wait_seconds, wanted.after_seq)
         now = self._clock.now()

@@ -4,7 +4,7 @@ A function of the book, the limits and the time. Nothing is asked of Codex, noth
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from codex_control_plane_mcp.desk.fleet import last_obstacle
 from codex_control_plane_mcp.desk.interactions import show
 from codex_control_plane_mcp.desk.texts import end_of, start_of
 from codex_control_plane_mcp.errors import InvalidArgument, OperationNotFound
-from codex_control_plane_mcp.model.ids import OperationId
+from codex_control_plane_mcp.model.ids import HostId, OperationId
 from codex_control_plane_mcp.model.interaction import Interaction
 from codex_control_plane_mcp.model.journal import Category, Written
 from codex_control_plane_mcp.model.operation import (
@@ -91,6 +91,7 @@ def view(
     )
     events, next_after_seq = _progress(reading, operation, wanted)
     request = operation.request
+    is_away = host_is_away(reading, operation)
     return views.OperationView(
         operation_id=operation.id,
         client_request_id=operation.client_request_id,
@@ -116,14 +117,14 @@ def view(
         token_usage=operation.token_usage,
         final_report=_report(operation, wanted.report_offset),
         last_error=last_error(operation),
-        evidence=_evidence(reading, operation, now),
+        evidence=_evidence(operation, now, is_away=is_away),
         effective_policy=operation.policy,
         output_schema_state=_output_schema_state(operation),
         input_item_state=_input_item_state(request),
         steer_state=_steer_state(operation),
         fork_state=_fork_state(operation),
         worktree=_worktree(operation),
-        next_recommended_action=next_action(operation.status, bool(pending)),
+        next_recommended_action=next_action(operation.status, bool(pending), is_left=is_away),
         poll_recommended=not operation.is_final,
         recommended_poll_after_seconds=poll_after(operation.status),
     )
@@ -132,6 +133,7 @@ def view(
 def lines(reading: Reading, found_ones: Sequence[Operation]) -> tuple[views.OperationLine, ...]:
     """Several operations, each in short."""
     pending = open_questions(reading, [operation.id for operation in found_ones])
+    left = _left(reading, found_ones)
     return tuple(
         views.OperationLine(
             operation_id=operation.id,
@@ -145,7 +147,9 @@ def lines(reading: Reading, found_ones: Sequence[Operation]) -> tuple[views.Oper
             pending_interaction_count=len(pending[operation.id]),
             latest_seq=operation.last_seq,
             last_error=last_error(operation),
-            next_recommended_action=next_action(operation.status, bool(pending[operation.id])),
+            next_recommended_action=next_action(
+                operation.status, bool(pending[operation.id]), is_left=operation.id in left
+            ),
         )
         for operation in found_ones
     )
@@ -171,8 +175,11 @@ def phase(status: Status) -> str:
     return _PHASES[status]
 
 
-def next_action(status: Status, is_asked: bool) -> str:
-    return "answer_pending_interaction" if is_asked else _NEXT[status]
+def next_action(status: Status, is_asked: bool, *, is_left: bool = False) -> str:
+    """`is_left`: its host is not there, which an answer would wait for."""
+    if is_asked:
+        return "answer_pending_interaction"
+    return "inspect_diagnostics" if is_left else _NEXT[status]
 
 
 def last_error(operation: Operation) -> views.LastError | None:
@@ -415,7 +422,7 @@ def _worktree(operation: Operation) -> views.WorktreeView | None:
     return views.WorktreeView("pending") if wanted else None
 
 
-def _evidence(reading: Reading, operation: Operation, now: Moment) -> views.Evidence:
+def _evidence(operation: Operation, now: Moment, *, is_away: bool) -> views.Evidence:
     """Codex's word where there is one, else our own record."""
     heard_at = operation.heard_at
     quiet = operation.status in WITH_TURN and heard_at is not None
@@ -425,11 +432,17 @@ def _evidence(reading: Reading, operation: Operation, now: Moment) -> views.Evid
         app_server=operation.app_server_id,
         quiet_for_seconds=seconds_between(heard_at, now) if quiet and heard_at else None,
         host=operation.host or None,
-        owner="owner_gone" if host_is_away(reading, operation) else None,
+        owner="owner_gone" if is_away else None,
     )
 
 
 def host_is_away(reading: Reading, operation: Operation) -> bool:
     """Whether the host that has it is not in the fleet now."""
-    in_hand = operation.status in ACTIVE and operation.host
-    return bool(in_hand) and operation.host not in hosts.present(reading)
+    return operation.id in _left(reading, [operation])
+
+
+def _left(reading: Reading, among: Sequence[Operation]) -> Set[OperationId]:
+    """Those that are in the hands of a host that is not in the fleet now."""
+    in_hand = [one for one in among if one.status in ACTIVE and one.host]
+    there = hosts.present(reading) if in_hand else frozenset[HostId]()
+    return {one.id for one in in_hand if one.host not in there}

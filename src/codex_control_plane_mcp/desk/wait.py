@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import anyio
 
+from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.desk import views
 from codex_control_plane_mcp.desk.status import lines, not_found, open_questions
 from codex_control_plane_mcp.desk.workflows.standing import found, present
@@ -82,13 +83,17 @@ class Stand:
     status_seq: int
     #: How many questions Codex has ever asked in it: a second one changes no status.
     asked: int
-    #: Those that want an answer: one that is on its way is none any more.
-    open: frozenset[InteractionId]
+    #: What wants somebody: questions, but for those whose answer is on its way, and that the host
+    #: is lost.
+    calls: frozenset[str]
+    #: Since when the host is lost that has it.
+    lost_since: Moment | None
 
     @property
     def place(self) -> str:
-        """Equal as long as neither the status changed nor a question was asked."""
-        return f"{self.status_seq}.{self.asked}"
+        """Equal as long as neither the status changed nor a question was asked, nor its host was
+        lost or came back."""
+        return f"{self.status_seq}.{self.asked}{'' if self.lost_since is None else _LOST}"
 
     @property
     def has_ended(self) -> bool:
@@ -101,7 +106,7 @@ class Stand:
 
     @property
     def wants_somebody(self) -> bool:
-        return self.rests or bool(self.open)
+        return self.rests or bool(self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +115,11 @@ class WorkflowStand:
 
     operation_ids: tuple[OperationId, ...]
     phase: Phase
-    #: Equal as long as it is in the same phase, with the same plan and the same questions.
+    #: Equal as long as it is in the same phase, with the same plan and the same questions, and its
+    #: host is there or not.
     place: str
-    #: The questions that want an answer.
-    open: frozenset[InteractionId]
+    #: As of an operation.
+    calls: frozenset[str]
 
     @property
     def has_ended(self) -> bool:
@@ -125,34 +131,36 @@ class WorkflowStand:
 
     @property
     def wants_somebody(self) -> bool:
-        return self.rests or bool(self.open)
+        return self.rests or bool(self.calls)
 
 
 class Shown:
-    """The questions that callers have been shown. What a caller knows does not end its waits, or
-    whoever leaves a question to others would be called without end."""
+    """The questions that callers have been shown, and hosts that they were told are lost. What a
+    caller knows does not end its waits, or whoever leaves it to others would be called without
+    end."""
 
     def __init__(self) -> None:
-        self._last: deque[tuple[str, InteractionId]] = deque(maxlen=MAX_SHOWN)
+        self._last: deque[tuple[str, str]] = deque(maxlen=MAX_SHOWN)
 
     def note(self, by: str, questions: Sequence[views.InteractionView]) -> None:
-        if not questions:  # most looks
-            return
-        known = self.to(by)
-        shown = [InteractionId(one.interaction_id) for one in questions]
-        self._last.extend((by, id_) for id_ in shown if id_ not in known)
+        if questions:  # few looks
+            self.told(by, [one.interaction_id for one in questions])
 
-    def to(self, by: str) -> Set[InteractionId]:
-        return {id_ for who, id_ in self._last if who == by}
+    def told(self, by: str, calls: Collection[str]) -> None:
+        known = self.to(by)
+        self._last.extend((by, one) for one in calls if one not in known)
+
+    def to(self, by: str) -> Set[str]:
+        return {call for who, call in self._last if who == by}
 
 
 Stands = Mapping[str, Stand | WorkflowStand]
 OperationStands = Mapping[OperationId, Stand]
 
 
-def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, Stand]:
+def stands(reading: Reading, ids: Sequence[OperationId], now: Moment) -> dict[OperationId, Stand]:
     """In the order given. Raises OperationNotFound naming those that do not exist."""
-    marks = lookup.marks(reading, ids)
+    marks = lookup.marks(reading, ids, now)
     if missing := [id_ for id_ in ids if id_ not in marks]:
         raise not_found(missing)
     asked = interactions.asked_counts(reading, ids)
@@ -163,7 +171,8 @@ def stands(reading: Reading, ids: Sequence[OperationId]) -> dict[OperationId, St
             marks[id_].last_seq,
             marks[id_].status_seq,
             asked.get(id_, 0),
-            unanswered.get(id_, frozenset()),
+            unanswered.get(id_, frozenset()) | _loss(id_, marks[id_].lost_since),
+            marks[id_].lost_since,
         )
         for id_ in ids
     }
@@ -180,16 +189,23 @@ def _unanswered(
     return {id_: frozenset(one.id for one in asked[id_]) for id_ in waiting}
 
 
-def workflow_stand(reading: Reading, workflow_id: WorkflowId) -> WorkflowStand:
+def _loss(id_: OperationId, since: Moment | None) -> frozenset[str]:
+    """That the host is lost which has an operation, by another name each time."""
+    return frozenset() if since is None else frozenset({f"{id_} lost since {since}"})
+
+
+def workflow_stand(reading: Reading, workflow_id: WorkflowId, now: Moment) -> WorkflowStand:
     """Raises WorkflowNotFound."""
     workflow = found(reading, workflow_id)
     at = present(reading, workflow)
     asked = interactions.asked_counts(reading, [at.operation.id])
     plans = [plan.hash for plan in (at.proposal, at.candidate) if plan is not None]
-    place = digest([at.phase, at.operation.id, plans, list(asked.values())])[:8]
     unanswered = _unanswered(reading, {at.operation.id: at.operation.status})
     questions = unanswered.get(at.operation.id, frozenset())
-    return WorkflowStand(workflow.operation_ids, at.phase, place, questions)
+    marks = lookup.marks(reading, [at.operation.id], now) if at.operation.host else {}
+    loss = frozenset[str]().union(*(_loss(id_, mark.lost_since) for id_, mark in marks.items()))
+    place = digest([at.phase, at.operation.id, plans, list(asked.values()), bool(loss)])[:8]
+    return WorkflowStand(workflow.operation_ids, at.phase, place, questions | loss)
 
 
 async def until(
@@ -199,7 +215,9 @@ async def until(
     enough: Callable[[OperationStands], bool],
 ) -> tuple[OperationStands, bool]:
     """How things stand once that is `enough`, or after `seconds`; and whether it is."""
-    return await _until(book, lambda reading: stands(reading, ids), seconds, enough, lambda _: ids)
+    return await _until(
+        book, lambda reading: stands(reading, ids, book.now()), seconds, enough, lambda _: ids
+    )
 
 
 async def _until(
@@ -230,15 +248,16 @@ async def reached(
 
 
 async def attention(
-    book: Book, operation_id: OperationId, seconds: float, known: Set[InteractionId]
-) -> None:
-    """Return when the operation has ended, or Codex asks something that is not `known`, or after
-    `seconds`."""
+    book: Book, operation_id: OperationId, seconds: float, known: Set[str]
+) -> Set[str]:
+    """Return when the operation has ended, or something that is not `known` wants somebody, or
+    after `seconds`. Returns what does then."""
 
     def enough(now: OperationStands) -> bool:
         return _calls(now[operation_id], known)
 
-    await until(book, [operation_id], seconds, enough)
+    now, _ = await until(book, [operation_id], seconds, enough)
+    return now[operation_id].calls
 
 
 async def next_entry(book: Book, operation_id: OperationId, seconds: float, after_seq: int) -> None:
@@ -252,21 +271,22 @@ async def next_entry(book: Book, operation_id: OperationId, seconds: float, afte
 
 
 async def attention_of_workflow(
-    book: Book, workflow_id: WorkflowId, seconds: float, known: Set[InteractionId]
-) -> None:
-    """Return when nothing more will come of the workflow by itself, or Codex asks something that
-    is not `known`, or after `seconds`."""
-    await _until(
+    book: Book, workflow_id: WorkflowId, seconds: float, known: Set[str]
+) -> Set[str]:
+    """Return when nothing more will come of the workflow by itself, or something that is not
+    `known` wants somebody, or after `seconds`. Returns what does then."""
+    now, _ = await _until(
         book,
-        lambda reading: workflow_stand(reading, workflow_id),
+        lambda reading: workflow_stand(reading, workflow_id, book.now()),
         seconds,
         lambda now: _calls(now, known),
         lambda now: now.operation_ids,
     )
+    return now.calls
 
 
-def _calls(now: Stand | WorkflowStand, known: Set[InteractionId]) -> bool:
-    return now.rests or not now.open <= known
+def _calls(now: Stand | WorkflowStand, known: Set[str]) -> bool:
+    return now.rests or not now.calls <= known
 
 
 async def changed(
@@ -282,8 +302,8 @@ async def changed(
     def look(reading: Reading) -> Stands:
         return dict(
             chain[tuple[str, Stand | WorkflowStand]](
-                stands(reading, watched.operations).items(),
-                ((id_, workflow_stand(reading, id_)) for id_ in watched.workflows),
+                stands(reading, watched.operations, book.now()).items(),
+                ((id_, workflow_stand(reading, id_, book.now())) for id_ in watched.workflows),
             )
         )
 
@@ -348,7 +368,9 @@ def _seen(ids: Sequence[str], cursor: str) -> dict[str, str]:
 
 #: No place of anything.
 _UNTOLD = "0.0"
-_PLACE = re.compile(r"\d+\.\d+|[0-9a-f]{8}")
+#: Behind the place of what a lost host has.
+_LOST = "x"
+_PLACE = re.compile(rf"\d+\.\d+{_LOST}?|[0-9a-f]{{8}}")
 
 
 def _digest(ids: Sequence[str]) -> str:

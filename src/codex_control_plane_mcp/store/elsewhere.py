@@ -18,6 +18,7 @@ from codex_control_plane_mcp.model.ids import OperationId
 from codex_control_plane_mcp.model.operation import FINAL
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book
+from codex_control_plane_mcp.store.hosts import LOST_SINCE, lost_if
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +64,21 @@ def _marks(
     wanted = {*ids, *(recent(connection, now) if of_all else ())}
     return {
         OperationId(id_): tuple(mark)
-        for id_, *mark in connection.execute(_MARKS, {"ids": sorted(wanted)})
+        for id_, *mark in connection.execute(_MARKS, {"ids": sorted(wanted), **lost_if(now)})
     }
 
 
 #: A question or a wish is opened and closed without a word in the journal; a plan is approved in
-#: its workflow.
+#: its workflow; of a host that is lost nobody writes anything.
 _MARKS = text(
-    """SELECT operations.id, operations.last_seq, operations.updated_at, workflows.updated_at,
+    f"""SELECT operations.id, operations.last_seq, operations.updated_at, workflows.updated_at,
         (SELECT count(*) FROM interactions WHERE operation_id = operations.id),
         (SELECT count(*) FROM interactions
             WHERE operation_id = operations.id AND closed_at IS NULL),
-        (SELECT count(*) FROM wishes WHERE operation_id = operations.id AND done_at IS NULL)
+        (SELECT count(*) FROM wishes WHERE operation_id = operations.id AND done_at IS NULL),
+        {LOST_SINCE}
     FROM operations LEFT JOIN workflows ON workflows.id = operations.workflow_id
-    WHERE operations.id = ANY(:ids)"""
+    WHERE operations.id = ANY(:ids)"""  # noqa: S608
 )
 _RECENT = text(
     """SELECT id, last_seq FROM operations

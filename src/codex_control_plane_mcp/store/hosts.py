@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
-from codex_control_plane_mcp.clock import Moment
+from codex_control_plane_mcp.clock import Moment, later
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId
+from codex_control_plane_mcp.model.operation import ACTIVE
 from codex_control_plane_mcp.model.schedule import Job, Reach, unplaced
 from codex_control_plane_mcp.store.editions import released
 from codex_control_plane_mcp.store.schema import host_projects, hosts, workers
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Names the locks of hosts among PostgreSQL's advisory locks.
 LOCKS = 0x636F6470
+#: Who is not connected and has said nothing for so long is lost. It says every 20 seconds that it
+#: lives; a worker that is started anew is away for less.
+LOST_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,11 @@ def present(connection: Connection) -> frozenset[HostId]:
     return frozenset(connection.scalars(_PRESENT, {"locks": LOCKS}))
 
 
+def lost_if(now: Moment) -> dict[str, object]:
+    """The values of `LOST_SINCE`."""
+    return {"locks": LOCKS, "heard_before": later(now, -LOST_SECONDS)}
+
+
 def present_before(connection: Connection, edition: int) -> list[HostId]:
     """The hosts whose workers are connected now and do not know that edition of the book."""
     older = connection.scalars(select(hosts.c.id).where(hosts.c.edition < edition)).all()
@@ -227,6 +236,13 @@ def absences(
 CONNECTED = """SELECT CAST(objid AS bigint) FROM pg_locks
     WHERE locktype = 'advisory' AND classid = :locks AND objsubid = 2 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_ACTIVE = ", ".join(repr(status.value) for status in sorted(ACTIVE))
+#: Of a row of operations that is in a host's hands: since when that host is lost. Its values are
+#: those of `lost_if`. Who is connected is asked only where a host is silent.
+LOST_SINCE = f"""CASE WHEN operations.status IN ({_ACTIVE}) THEN (
+        SELECT heard_at FROM hosts WHERE hosts.id = operations.host
+        AND heard_at < :heard_before AND number NOT IN ({CONNECTED})
+    ) END"""  # noqa: S608
 _PRESENT = text(f"SELECT id FROM hosts WHERE number IN ({CONNECTED})")  # noqa: S608
 _OTHERS = text(
     f"""SELECT id, capacity, labels,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -27,6 +28,7 @@ from codex_control_plane_mcp.model.ids import (
 )
 from codex_control_plane_mcp.model.operation import Operation, Status
 from codex_control_plane_mcp.model.request import OperationType, TurnOptions, options_of
+from codex_control_plane_mcp.store.hosts import LOST_SINCE, lost_if
 from codex_control_plane_mcp.store.rows import STATUSES, operation_of
 from codex_control_plane_mcp.store.schema import interactions, operations, workflows
 
@@ -76,14 +78,21 @@ class Mark:
     status: Status
     last_seq: int
     status_seq: int
+    #: Since when the host is lost that has it in hand.
+    lost_since: Moment | None = None
 
 
-def marks(connection: Connection, ids: Sequence[OperationId]) -> dict[OperationId, Mark]:
+def marks(
+    connection: Connection, ids: Sequence[OperationId], now: Moment
+) -> dict[OperationId, Mark]:
     """The marks of those of `ids` that exist: a few columns, for those who only wait."""
-    rows = connection.execute(_MARKS, {"ids": ids})
+    if connection.dialect.name == "postgresql":
+        rows = connection.execute(_MARKS_IN_FLEET, {"ids": ids, **lost_if(now)})
+    else:
+        rows = connection.execute(_MARKS, {"ids": ids})
     return {
-        id_: Mark(STATUSES[status], last_seq, status_seq)
-        for id_, status, last_seq, status_seq in rows
+        id_: Mark(STATUSES[status], last_seq, status_seq, lost_since)
+        for id_, status, last_seq, status_seq, lost_since in rows
     }
 
 
@@ -224,7 +233,9 @@ _BY_TURN = (
     .order_by(_ROWS.created_at.desc())
     .limit(1)
 )
-_MARKS = select(_ROWS.id, _ROWS.status, _ROWS.last_seq, _ROWS.status_seq).where(_AMONG_IDS)
+_HOW_FAR = select(_ROWS.id, _ROWS.status, _ROWS.last_seq, _ROWS.status_seq).where(_AMONG_IDS)
+_MARKS = _HOW_FAR.add_columns(null())
+_MARKS_IN_FLEET = _HOW_FAR.add_columns(text(LOST_SINCE))
 #: From one project to the next along the index: the number of operations does not matter.
 _PROJECTS = text(
     """WITH RECURSIVE known (project_id) AS (

@@ -73,7 +73,9 @@ class Workflows:
         has not been shown."""
         if wait_seconds > 0:
             known = self._shown.to(by)
-            await attention_of_workflow(self._book, wanted.workflow_id, wait_seconds, known)
+            id_ = wanted.workflow_id
+            calls = await attention_of_workflow(self._book, id_, wait_seconds, known)
+            self._shown.told(by, calls)
         live = await self._live(wanted.workflow_id, with_goal=wanted.refresh_live_goal)
         now = self._clock.now()
         shown = await self._book.read(

@@ -112,7 +112,9 @@ def view(
         final_report=shown.final_report,
         thread_goal=_goal(workflow, at, live.goal),
         last_error=status.last_error(at.newest),
-        next_recommended_action=next_action(at, bool(shown.pending_interactions)),
+        next_recommended_action=next_action(
+            at, bool(shown.pending_interactions), is_left=shown.evidence.owner is not None
+        ),
         poll_recommended=at.phase not in ENDED | UNDECIDED,
         recommended_poll_after_seconds=shown.recommended_poll_after_seconds,
     )
@@ -132,7 +134,9 @@ def line(reading: Reading, workflow: Workflow) -> views.WorkflowLine:
         execution_operation_id=at.operation.id if at.step is Step.EXECUTION else None,
         pending_interaction_count=len(pending),
         last_error=status.last_error(at.newest),
-        next_recommended_action=next_action(at, bool(pending)),
+        next_recommended_action=next_action(
+            at, bool(pending), is_left=status.host_is_away(reading, at.operation)
+        ),
     )
 
 
@@ -143,10 +147,12 @@ def status_of(phase: Phase) -> str:
     return _ENDS.get(phase, "running")
 
 
-def next_action(at: Stand, is_asked: bool) -> str:
-    """What whoever follows the workflow should do now."""
+def next_action(at: Stand, is_asked: bool, *, is_left: bool = False) -> str:
+    """What whoever follows the workflow should do now; `is_left`: its host is not there."""
     if is_asked:
         return "answer_pending_interaction"
+    if is_left:
+        return "inspect_diagnostics"
     # Answered already, and the answer is on its way; or at work.
     return _NEXT.get(at.phase) or _WAIT[at.step]
 
