@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event
@@ -33,6 +34,9 @@ from codex_control_plane_mcp.store.operations import Fenced
 from tests.model.lives import BOUND, COMPLETED, INTENDED, LIFE
 from tests.store.actors import PATIENCE_SECONDS, Desk, all_at_once
 from tests.store.actors import desk as desk_at
+
+if TYPE_CHECKING:
+    import psycopg
 
 LIMITS = Limits(everywhere=3)
 #: How often each worker enters, if it is fenced off so often.
@@ -184,8 +188,26 @@ def test_of_those_who_claim_at_once_only_the_newest_gets_anything(
 @pytest.fixture
 def beside(desk: Desk) -> Iterator[Desk]:
     """Another process at the same book; it does not wait for long."""
-    with desk_at(desk.where, lock_wait_seconds=WAIT_SECONDS) as beside:
+    if isinstance(desk.where, Path):
+        with desk_at(desk.where, lock_wait_seconds=WAIT_SECONDS) as beside:
+            yield beside
+        return
+    with desk_at(desk.where) as beside:
+        # However slow the machine is, what ends the waiting is that it waits for a lock.
+        event.listen(desk.book._writer, "checkout", _never_idle_for_too_long)
+        event.listen(beside.book._writer, "checkout", _never_idle_for_too_long)
+        event.listen(beside.book._writer, "checkout", _waits_shortly)
         yield beside
+
+
+def _never_idle_for_too_long(connection: "psycopg.Connection", *_: object) -> None:
+    connection.execute("SET idle_in_transaction_session_timeout = 0")
+    connection.commit()
+
+
+def _waits_shortly(connection: "psycopg.Connection", *_: object) -> None:
+    connection.execute(f"SET lock_timeout = {round(WAIT_SECONDS * 1000)}".encode())
+    connection.commit()
 
 
 def test_between_reading_and_writing_what_is_adopted_its_former_owner_cannot_write(
