@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.operation import FINAL, Status
 from codex_control_plane_mcp.model.request import OperationType
+from codex_control_plane_mcp.store.interactions import IS_OPEN
 from codex_control_plane_mcp.store.schema import interactions, operations
 
 
@@ -63,6 +64,4 @@ _TURNS_ENDED = (
     )
     .group_by(_ROWS.status)
 )
-_OLDEST_QUESTION = select(func.min(interactions.c.created_at)).where(
-    interactions.c.closed_at.is_(None)
-)
+_OLDEST_QUESTION = select(func.min(interactions.c.created_at)).where(IS_OPEN)

@@ -79,7 +79,7 @@ def close_interaction(
     """Say how an interaction ended; whether it was still open. The first end stays."""
     changed = writing.connection.execute(
         update(interactions)
-        .where(interactions.c.id == interaction.id, interactions.c.closed_at.is_(None))
+        .where(interactions.c.id == interaction.id, IS_OPEN)
         .values(
             status=status.value,
             closed_at=writing.now,
@@ -154,7 +154,7 @@ def listed(
     columns = interactions.c
     query = select(interactions).order_by(columns.created_at, columns.id).limit(limit)
     if search.status is InteractionStatus.PENDING:
-        query = query.where(columns.closed_at.is_(None))
+        query = query.where(IS_OPEN)
     elif search.status is not None:
         query = query.where(columns.status == search.status.value)
     if search.operation_id is not None:
@@ -260,7 +260,8 @@ def _asked(row: Row[Any]) -> Asked:
 
 _OF_OPERATION = interactions.c.operation_id == bindparam("operation")
 _OF_OPERATIONS = interactions.c.operation_id.in_(bindparam("operations", expanding=True))
-_NOT_CLOSED = interactions.c.closed_at.is_(None)
+#: Of an interaction: that Codex waits for its answer.
+IS_OPEN = interactions.c.closed_at.is_(None)
 
 _INSERT = insert(interactions)
 _GET = select(interactions).where(interactions.c.id == bindparam("interaction"))
@@ -269,12 +270,10 @@ _BY_REQUEST = select(interactions).where(
     interactions.c.app_server_id == bindparam("app_server"),
     interactions.c.request_id == bindparam("request"),
 )
-_OPEN = (
-    select(interactions).where(_NOT_CLOSED).order_by(interactions.c.created_at, interactions.c.id)
-)
+_OPEN = select(interactions).where(IS_OPEN).order_by(interactions.c.created_at, interactions.c.id)
 _OPEN_OF = _OPEN.where(_OF_OPERATION)
 _OPEN_OF_MANY = _OPEN.where(_OF_OPERATIONS)
-_OPEN_COUNT = select(func.count()).select_from(interactions).where(_NOT_CLOSED)
+_OPEN_COUNT = select(func.count()).select_from(interactions).where(IS_OPEN)
 _ASKED_COUNTS = (
     select(interactions.c.operation_id, func.count().label("asked"))
     .where(_OF_OPERATIONS)

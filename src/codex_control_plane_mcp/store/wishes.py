@@ -14,6 +14,7 @@ from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import InteractionId, OperationId, new_wish_id
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Writing
+from codex_control_plane_mcp.store.interactions import IS_OPEN
 from codex_control_plane_mcp.store.schema import interactions, wishes
 
 
@@ -176,10 +177,7 @@ _LEAVES = select(
     or_(
         select(wishes.c.id).where(_OF_OPERATION, _NOT_DONE).exists(),
         select(interactions.c.id)
-        .where(
-            interactions.c.operation_id == bindparam("operation"),
-            interactions.c.closed_at.is_(None),
-        )
+        .where(interactions.c.operation_id == bindparam("operation"), IS_OPEN)
         .exists(),
     )
 )
