@@ -18,7 +18,8 @@ from codex_control_plane_mcp.scripted_model import (
 )
 from tests.cli.commands import ADMIN, environment, processes_of
 from tests.cli.commands import command as python
-from tests.clients.installs import HERMES, OPENCLAW, command, npm, pip, run
+from tests.clients.installs import HERMES, OPENCLAW, command, npm, pip
+from tests.installing import run
 
 _OFFLINE = {
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),

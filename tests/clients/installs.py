@@ -5,11 +5,12 @@ Node comes from PyPI: OpenClaw wants a newer one than most systems have.
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.installing import run
 
 #: The clients that are run here, each as docs/clients.md tells of it.
 CODEX = "@openai/codex@0.169.0"
@@ -18,25 +19,6 @@ OPENCLAW = "openclaw@2026.9.6"
 HERMES = "hermes-agent[mcp]==0.19.0"
 
 _CACHE = Path.home() / ".cache" / "codex-control-plane-mcp-tests" / "clients"
-#: A first install fetches hundreds of megabytes.
-_INSTALL_SECONDS = 900
-
-
-def run(*line: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    """What it says, which has to end well."""
-    done = subprocess.run(
-        [str(part) for part in line],
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def npm(package: str) -> str:

@@ -13,7 +13,8 @@ import pytest
 from tests.cli.commands import ADMIN, environment
 from tests.cli.commands import command as python
 from tests.cli.conftest import folder as folder
-from tests.clients.installs import CLAUDE_CODE, CODEX, HERMES, OPENCLAW, command, npm, pip, run
+from tests.clients.installs import CLAUDE_CODE, CODEX, HERMES, OPENCLAW, command, npm, pip
+from tests.installing import run
 
 pytestmark = pytest.mark.clients
 

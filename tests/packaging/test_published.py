@@ -6,7 +6,6 @@ with every run.
 
 import json
 import os
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -19,11 +18,10 @@ from codex_control_plane_mcp import __version__, settings
 from scripts import build
 from tests.cli.commands import environment, processes_of
 from tests.cli.conftest import folder as folder
+from tests.installing import run
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
-#: A first install fetches all that the package needs.
-INSTALL_SECONDS = 600
 
 packaging = pytest.mark.packaging
 
@@ -81,21 +79,6 @@ def installers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "venv", where)
     run(where / "bin" / "python", "-m", "pip", "install", "--quiet", "pipx", "uv")
     return where / "bin"
-
-
-def run(*line: object, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        [str(part) for part in line],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def built(pattern: str) -> Path:

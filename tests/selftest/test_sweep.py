@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -51,30 +52,24 @@ def _tallied(cases: list[Case], database: FreshDatabase | None = None) -> Tally:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_is_lost_doubled_or_wrong_wherever_the_worker_dies(
-    scenario: str, database: FreshDatabase | None
+@pytest.mark.parametrize(
+    ("cases", "counted", "some"),
+    [
+        pytest.param(every_point, "deaths", 50, id="wherever the worker dies"),
+        pytest.param(every_fault, "histories", 40, id="whatever Codex does"),
+        pytest.param(every_cut, "histories", 60, id="whenever the database is out of reach"),
+    ],
+)
+def test_nothing_is_lost_doubled_or_wrong(
+    scenario: str,
+    cases: Callable[[str], Iterable[Case]],
+    counted: str,
+    some: int,
+    database: FreshDatabase | None,
 ) -> None:
-    tally = _tallied(list(every_point(scenario)), database)
+    tally = _tallied(list(cases(scenario)), database)
     assert tally.breaches == []
-    assert tally.deaths > 50
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_is_lost_doubled_or_wrong_whatever_codex_does(
-    scenario: str, database: FreshDatabase | None
-) -> None:
-    tally = _tallied(list(every_fault(scenario)), database)
-    assert tally.breaches == []
-    assert tally.histories > 40
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_is_lost_doubled_or_wrong_whenever_the_database_is_out_of_reach(
-    scenario: str, database: FreshDatabase | None
-) -> None:
-    tally = _tallied(list(every_cut(scenario)), database)
-    assert tally.breaches == []
-    assert tally.histories > 60
+    assert getattr(tally, counted) > some
 
 
 @pytest.mark.over_both
