@@ -188,7 +188,7 @@ def test_a_host_is_not_forgotten_while_it_is_there_or_has_anything(
     before = desk.read(lambda reading: latest(reading, HostId("attic")))
     for host, why in (
         ("studio", "studio is connected; end its worker there first"),
-        ("attic", f"attic has in hand {lost.id} (`requeue` has a new chat done anew)"),
+        ("attic", f"attic has in hand {lost.id} (`requeue` has a new chat done elsewhere)"),
         ("attic", f"for attic alone waits {follows.id} (`cancel` ends it)"),
         ("attic", "forget-host attic --force"),
     ):

@@ -59,7 +59,9 @@ def _what_to_do(name: str, left: list[Operation]) -> str:
     waiting = [one.id for one in left if one.status not in ACTIVE]
     words = []
     if in_hand:
-        words.append(f"{name} has in hand {_listed(in_hand)} (`requeue` has a new chat done anew)")
+        words.append(
+            f"{name} has in hand {_listed(in_hand)} (`requeue` has a new chat done elsewhere)"
+        )
     if waiting:
         words.append(f"for {name} alone waits {_listed(waiting)} (`cancel` ends it)")
     return (
