@@ -1,6 +1,7 @@
 """Fleet: hosts that share one queue on PostgreSQL, and what a claim costs each of them.
 
-`python -m benchmarks.fleet [--hosts N ...] [--tasks N] [--seconds N] [--turn SECONDS] [--durable]`
+`python -m benchmarks.fleet [--hosts N ...] [--tasks N] [--seconds N] [--turn SECONDS] [--only WAY]
+[--durable]`
 
 Each host is a process with a place in the fleet (its lock, its ear, its own connections), and does
 what a worker does: it looks when the bell rings, claims what may start, and writes down a turn's
@@ -11,6 +12,9 @@ life. There is no Codex: a turn is a wait. Two ways:
   seconds what was said. That is a fleet at full capacity, with a full queue.
 
 A claim is timed from the moment at which a host sets out to look until it has what it takes.
+
+A third way, `wait`: one host ends turns, and at another somebody waits for each of them. It is
+timed from the commit of the end until the waiter has the answer.
 """
 
 import argparse
@@ -21,7 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -29,6 +33,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import psutil
 from sqlalchemy import Engine, create_engine, event, make_url, text
 
@@ -36,10 +41,12 @@ from benchmarks.figures import spread
 from benchmarks.guard import task
 from codex_control_plane_mcp.app.fleet import OTHERS_SECONDS
 from codex_control_plane_mcp.desk.submit import enter
+from codex_control_plane_mcp.desk.wait import attention
 from codex_control_plane_mcp.model.ids import AppServerId, Generation, HostId, ProjectId, ThreadId
 from codex_control_plane_mcp.model.ids import TurnId as Turn
 from codex_control_plane_mcp.model.journal import Category, Entry
 from codex_control_plane_mcp.model.operation import (
+    Claimed,
     Completed,
     Operation,
     Report,
@@ -49,7 +56,7 @@ from codex_control_plane_mcp.model.operation import (
 )
 from codex_control_plane_mcp.model.request import StartChat, Submission
 from codex_control_plane_mcp.model.schedule import Limits, Reach
-from codex_control_plane_mcp.store import hosts, lookup, queue, workers
+from codex_control_plane_mcp.store import hosts, lookup, operations, queue, workers
 from codex_control_plane_mcp.store.bell import Subject
 from codex_control_plane_mcp.store.book import Book, Reading, Writing, opened
 from codex_control_plane_mcp.store.presence import present
@@ -62,6 +69,10 @@ PROJECTS, AGENTS = 5, 10
 PROJECTS_THERE = [hosts.Project(ProjectId(f"shop-{one}"), "/shop") for one in range(PROJECTS)]
 #: So often a turn says something that is written down.
 SAID_SECONDS = 5.0
+#: So many turns are waited for at another host, and so many end in a second.
+WAITS, WAITS_A_SECOND = 400, 20
+#: Only a run that fails waits so long.
+WAIT_SECONDS = 120
 #: Of what is submitted so many by themselves, to count statements, and the others together.
 ALONE, AT_ONCE = 50, 500
 #: Hosts stay for so long after they have counted.
@@ -212,6 +223,51 @@ def _host(url: str, pace: Pace, number: int) -> Tally:
     return anyio.run(Host(url, number, pace).run)
 
 
+# --- Two hosts, one of which waits ----------------------------------------------------------------
+
+
+async def wait_across(url: str) -> list[float]:
+    """For each of some turns, how many milliseconds after its end a waiter at another host knew."""
+    late: list[float] = []
+    dice = Random(0)  # noqa: S311
+
+    async def one(number: int, east: Book, west: Book) -> None:
+        operation = await east.write(partial(_begun, number))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end, operation, east)
+            await attention(west, operation.id, WAIT_SECONDS, frozenset())
+            late.append((time.perf_counter() - ended_at[operation.id]) * 1000)
+
+    async def end(operation: Operation, east: Book) -> None:
+        await anyio.sleep(1 + dice.random() * WAITS / WAITS_A_SECOND)
+        done = Completed(Report("Done.", Turn(f"u-{operation.id}")))
+        await Case(operation, east).end(done)
+        ended_at[operation.id] = time.perf_counter()
+
+    async with AsyncExitStack() as stack:
+        ended_at: dict[str, float] = {}
+        books = []
+        for name in ("east", "west"):
+            book = stack.enter_context(opened(url, host=HostId(name)))
+            card = hosts.Card(f"mark of {name}", f"/homes/{name}", WAITS)
+            number = await book.write(partial(hosts.enrol, card=card))
+            await stack.enter_async_context(present(url, book, number, anyio.lowlevel.checkpoint))
+            books.append(book)
+        east, west = books
+        async with anyio.create_task_group() as tasks:
+            for number in range(WAITS):
+                tasks.start_soon(one, number, east, west)
+    return late
+
+
+def _begun(number: int, writing: Writing) -> Operation:
+    operation = enter(writing, _task(number)).operation
+    thread, turn = ThreadId(f"t-{operation.id}"), Turn(f"u-{operation.id}")
+    bound = ThreadBound(thread, AppServerId("1@1"), None)
+    begun = (Claimed(Generation(1), writing.host), bound, TurnIntended(None), TurnAccepted(turn))
+    return operations.record(writing, operation, *begun)
+
+
 # --- The fleet ------------------------------------------------------------------------------------
 
 
@@ -324,11 +380,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--turn", type=float, default=20.0)
-    parser.add_argument("--only", choices=["full", "paced"])
+    parser.add_argument("--only", choices=["full", "paced", "wait"])
     parser.add_argument("--durable", action="store_true", help="the server waits for the disk")
     given = parser.parse_args(arguments)
     settings = (*(() if given.durable else FAST), "max_connections=800", "shared_buffers=512MB")
     with postgres(settings) as server, server.database() as full:
+        if given.only in (None, "wait"):
+            with server.database() as url:
+                late = spread(anyio.run(wait_across, url))
+            _say(f"wait: p50 {late.median:.0f} ms, p99 {late.p99:.0f} ms of {late.count}")
+        if given.only == "wait":
+            return
         _say(f"{fill(full, given.tasks):.1f} statements for each of {given.tasks} submissions")
         for way, turn in (("full", 0.0), ("paced", given.turn)):
             if given.only not in (None, way):
