@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 from anyio import fail_after
+from anyio.lowlevel import checkpoint
 
+from codex_control_plane_mcp import settings
+from codex_control_plane_mcp.doors.cli import ending
 from codex_control_plane_mcp.doors.cli.client import Operation, Server, connected
 from codex_control_plane_mcp.locks import FileLock
-from codex_control_plane_mcp.rendezvous import worker_lock_path
+from codex_control_plane_mcp.rendezvous import worker_command, worker_lock_path
 from codex_control_plane_mcp.scripted_model import (
     ScriptedModel,
     serving_in_thread,
@@ -72,6 +76,26 @@ async def test_an_idle_worker_ends_and_its_state_is_free(env: Env) -> None:
 def test_the_state_may_be_named(env: Env, folder: Path) -> None:
     other = folder / "other" / "state.sqlite3"
     assert stop(env, "--state-db", str(other))[1]["stateDb"] == str(other.resolve())
+
+
+@pytest.fixture
+def starting(env: Env) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that has just been started."""
+    with subprocess.Popen(worker_command(str(state_of(env))), env=env) as worker:
+        yield worker
+        worker.terminate()
+
+
+async def test_a_worker_that_is_just_starting_is_asked_as_soon_as_it_can_answer(
+    env: Env, starting: subprocess.Popen[bytes]
+) -> None:
+    chosen = settings.load(env)
+    with fail_after(PATIENCE):
+        while not ending.worker_runs(chosen):
+            await checkpoint()
+        assert ending.worker_process(chosen) is None
+        assert await ending.running_turns(chosen, env) == 0
+        assert (await ending.end_worker(chosen)).pid == starting.pid
 
 
 def test_a_worker_that_is_not_proven_to_be_ours_is_left_alone(env: Env) -> None:

@@ -28,6 +28,8 @@ from codex_control_plane_mcp.settings import Settings
 WORKER_SECONDS = 20.0
 #: Codex ends at once without turns; with turns only when they end.
 APP_SERVER_SECONDS = 30.0
+#: A worker says who it is a second or two after it has taken its state.
+STARTING_SECONDS = 5.0
 #: To ask how many turns run.
 ASKING_SECONDS = 15.0
 #: Windows cannot ask a process to end, only end it, and its turns with it.
@@ -88,6 +90,16 @@ def worker_process(settings: Settings) -> Identity | None:
     return process if is_alive(process) else None
 
 
+async def _announced(settings: Settings) -> Identity | None:
+    """The worker; one that is just starting is given the time to say who it is."""
+    with anyio.move_on_after(STARTING_SECONDS):
+        while worker_runs(settings):
+            if (process := worker_process(settings)) is not None:
+                return process
+            await anyio.sleep(PAUSE_SECONDS)
+    return None
+
+
 def own_app_server(settings: Settings) -> Identity | None:
     """The app-server that was started for this state, if it lives."""
     status = supervisor_of(settings).status()
@@ -111,7 +123,7 @@ async def _turns_of_the_worker(settings: Settings, environ: Mapping[str, str]) -
 
     from codex_control_plane_mcp.doors.cli.client import ToolRefused, connected
 
-    if worker_process(settings) is None:
+    if await _announced(settings) is None:
         return None  # asking would start another one
     turns: int | None = None
     try:
