@@ -13,22 +13,30 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
-    BindParameter,
+    Boolean,
     ColumnElement,
     Connection,
     Integer,
     Select,
+    Text,
     and_,
+    any_,
     bindparam,
+    case,
     func,
     literal_column,
+    not_,
     or_,
     select,
     true,
     tuple_,
     union_all,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import NOBODY, Generation, HostId, OperationId
@@ -273,13 +281,44 @@ def _that(condition: str) -> ColumnElement[bool]:
     return literal_column(condition)
 
 
-def _among(name: str) -> BindParameter[Any]:
-    return bindparam(name, expanding=True)
+class _Among(FunctionElement[bool]):
+    """Whether a text is in a list. Where a list is one value, that is one statement however long it
+    is: else each length would be parsed and planned anew, here and by the server."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_Among)
+def _in_list(among: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    text, names = among.clauses
+    return compiler.process(text.in_(names), **options)
+
+
+@compiles(_Among, "postgresql")
+def _in_array(among: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    text, names = among.clauses
+    array = bindparam(names.key, type_=ARRAY(Text))
+    return compiler.process(text == any_(array), **options)
+
+
+def _among(text: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    return _Among(text, bindparam(name, expanding=True))
+
+
+def _not_among(text: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    return not_(_among(text, name))
 
 
 _WAITS = _that("status = 'queued' AND type <> 'steer_turn'")
 _Q_WAITS = _that("q.status = 'queued' AND q.type <> 'steer_turn'")
 _HAS_BEGUN = _that("q.started_at IS NOT NULL AND q.type <> 'steer_turn'")
+
+
+def _opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same, but PostgreSQL does not estimate for how many it holds. Where it thinks that these
+    are few, it reads and sorts a whole line instead of walking along it up to the first."""
+    return case((condition, _that("true")), else_=_that("false"))
 
 
 def _lines() -> CTE:
@@ -296,24 +335,23 @@ def _lines() -> CTE:
 def _heads(*conditions: ColumnElement[bool]) -> Select[Any]:
     """Of each agent's line the first that need not be passed and meets these conditions."""
     lines = _lines()
+    may_start = (
+        _not_among(_Q.project_id, "projects"),
+        or_(_Q.thread_id.is_(None), _not_among(_Q.thread_id, "threads")),
+        or_(_that("q.sandbox = 'read-only'"), _not_among(_Q.project_id, "written_projects")),
+        _not_among(_Q.id, "chosen"),
+        *conditions,
+    )
     first = (
         select(_Q.id)
-        .where(
-            _Q_WAITS,
-            _Q.agent_id == lines.c.agent_id,
-            _Q.project_id.not_in(_among("projects")),
-            or_(_Q.thread_id.is_(None), _Q.thread_id.not_in(_among("threads"))),
-            or_(_that("q.sandbox = 'read-only'"), _Q.project_id.not_in(_among("written_projects"))),
-            _Q.id.not_in(_among("chosen")),
-            *conditions,
-        )
+        .where(_Q_WAITS, _Q.agent_id == lines.c.agent_id, _opaque(and_(*may_start)))
         .order_by(_Q.due_at, _Q.id)
         .limit(literal_column("1"))
         .correlate(lines)
         .scalar_subquery()
     )
     heads = select(first).where(
-        lines.c.agent_id.is_not(None), lines.c.agent_id.not_in(_among("agents"))
+        lines.c.agent_id.is_not(None), _not_among(lines.c.agent_id, "agents")
     )
     moved_at = (
         select(func.max(_Q.started_at))
@@ -342,17 +380,17 @@ _JOBS: Select[Any] = select(
     _ROWS.created_at,
 )
 #: Keys are in no index, and seldom waited for.
-_BUT_FOR_KEYS = (_Q.project_id + literal_column("'\n'") + _Q.resource_keys).not_in(_among("keys"))
+_BUT_FOR_KEYS = _not_among(_Q.project_id + literal_column("'\n'") + _Q.resource_keys, "keys")
 _WITHIN_REACH = and_(
-    or_(_Q.thread_id.is_not(None), _Q.project_id.in_(_among("reachable"))),
+    or_(_Q.thread_id.is_not(None), _among(_Q.project_id, "reachable")),
     or_(
         _Q.host == bindparam("host"),
         and_(
             _Q.host.is_(None),
-            _Q.host_labels.not_in(_among("labels")),
+            _not_among(_Q.host_labels, "labels"),
             or_(
                 _Q.created_at <= bindparam("left_since"),
-                (_Q.project_id + literal_column("'\n'") + _Q.host_labels).not_in(_among("left")),
+                _not_among(_Q.project_id + literal_column("'\n'") + _Q.host_labels, "left"),
             ),
         ),
     ),
