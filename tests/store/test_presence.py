@@ -282,6 +282,16 @@ async def test_a_host_whose_connection_broke_comes_back_and_has_everybody_look(
                 await change.wait()
 
 
+async def test_who_writes_and_reads_does_not_notice_that_all_its_connections_were_ended(
+    enter: Enter, postgres_url: str
+) -> None:
+    async with enter("east") as (east, _):
+        for _ in range(2):
+            id_ = (await _submitted(east)).id
+            assert await east.read(partial(operations.get, operation_id=id_))
+            _cut(postgres_url)
+
+
 async def test_a_url_that_is_none_is_refused_without_being_repeated() -> None:
     with (
         pytest.raises(InvalidArgument) as refused,

@@ -1,17 +1,18 @@
 """Opens the database: SQLite with full durability by default, PostgreSQL for several machines."""
 
 import os
+import selectors
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, StaticPool
+from sqlalchemy.exc import DatabaseError, DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool, StaticPool
 
 from codex_control_plane_mcp.errors import ControlPlaneError, InvalidArgument, StateBusy
 
@@ -73,14 +74,12 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
         creator=dial,
         pool_size=2,
         max_overflow=HANDS,
-        pool_pre_ping=True,
         pool_use_lifo=True,
     )
     reader = create_engine(
         "postgresql+psycopg://",
         creator=dial,
         pool_size=READERS,
-        pool_pre_ping=True,
         pool_use_lifo=True,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     )
@@ -96,9 +95,27 @@ def open_postgres(url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> tup
         )
         connection.commit()
 
+    for engine in (writer, reader):
+        event.listen(engine, "checkout", _throw_away_if_ended)
     event.listen(writer, "connect", bound_the_waits)
     event.listen(writer, "begin", _take_the_pen)
     return writer, reader
+
+
+def _throw_away_if_ended(
+    connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Have a connection made anew on which the server has said something unasked: that is its end.
+    To ask the server each time would be a question more for each transaction."""
+    own = cast("psycopg.Connection", connection)
+    if own.closed or _has_been_told(own.fileno()):
+        raise DisconnectionError("the server has ended the connection")
+
+
+def _has_been_told(socket: int) -> bool:
+    with selectors.DefaultSelector() as unread:
+        unread.register(socket, selectors.EVENT_READ)
+        return bool(unread.select(0))
 
 
 def connect_postgres(url: str, *, autocommit: bool = False) -> "psycopg.Connection":
