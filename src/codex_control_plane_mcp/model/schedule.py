@@ -446,7 +446,8 @@ class _Taken:
             for slot in slots(job):
                 self._count[slot] += 1
             self._turns[job.agent] += 1
-            self._keys[job.project_id][job.id] = job.resource_keys
+            if job.resource_keys:
+                self._keys[job.project_id][job.id] = job.resource_keys
 
     def _free(self, slot: _Slot) -> int:
         return self._limits[slot[0]] - self._count[slot] - len(self._kept[slot])

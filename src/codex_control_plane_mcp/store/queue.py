@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     CTE,
-    Boolean,
     ColumnElement,
     Connection,
     Integer,
+    ScalarSelect,
     Select,
     Text,
     and_,
@@ -108,7 +108,7 @@ def look(
     seen = Outlook(number, Generation(owner or NOBODY), bool(has_any))
     if not has_any:
         return seen
-    jobs = [_job(row[4:]) for row in rows if row.id is not None]
+    jobs = [_job(row[4:]) for row in rows if row[4] is not None]
     active = [job for job in jobs if job.takes_turn]
     within = None if reach is None else reach(connection)
     steering = [
@@ -140,7 +140,10 @@ def claim(
     """
     before = epoch.advance(writing)
     if seen is None or seen.epoch != before:
-        seen = look(writing.connection, writing.host, limits, writing.now, reach)
+        # Everybody else waits: what the host can run is as it was a moment ago.
+        known = seen.reach if seen is not None else None
+        again = reach if known is None else lambda _: known
+        seen = look(writing.connection, writing.host, limits, writing.now, again)
     if seen.owner != generation:
         raise Replaced(f"generation {generation} does not own what is on this host")
     taken: dict[OperationId, Operation] = {}
@@ -178,7 +181,7 @@ def front(
 
 
 def active_jobs(connection: Connection) -> list[Job]:
-    return [_job(row) for row in connection.execute(_ACTIVE)]
+    return [_job(tuple(row)) for row in connection.execute(_ACTIVE)]
 
 
 def queued_count(connection: Connection) -> int:
@@ -240,12 +243,14 @@ def _decide(
         if passed.keys:
             values["keys"] = [f"{project}\n{json.dumps(keys)}" for project, keys in passed.keys]
         statement = _HEADS[bool(passed.keys), reach is not None]
-        return [_job(row) for row in connection.execute(statement, values)]
+        return [_job(tuple(row)) for row in connection.execute(statement, values)]
 
     return decide(heads, active, limits, now, reach)
 
 
-def _job(row: Sequence[Any]) -> Job:
+#: What runs is the same from one look to the next, but for a few.
+@lru_cache(maxsize=2_000)
+def _job(row: tuple[Any, ...]) -> Job:
     id_, kind, project_id, agent_id, thread_id, sandbox, keys, due, host, labels, came, moved = row
     return Job(
         id=id_,
@@ -282,23 +287,29 @@ def _that(condition: str) -> ColumnElement[bool]:
 
 
 class _Among(FunctionElement[bool]):
-    """Whether a text is in a list. Where a list is one value, that is one statement however long it
-    is: else each length would be parsed and planned anew, here and by the server."""
+    """Whether a text is in a list, or in what a query finds. Where a list is one value, that is one
+    statement however long it is: else each length would be parsed and planned anew, here and by
+    the server. Of what is found it takes less than of what a query may find, and looks for each."""
 
+    #: Without a type: a boolean is compared with 1 for SQLite, which then uses no index.
     inherit_cache = True
-    type = Boolean()
 
 
 @compiles(_Among)
 def _in_list(among: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    text, names = among.clauses
-    return compiler.process(text.in_(names), **options)
+    text, texts = among.clauses
+    of = texts.element if isinstance(texts, ScalarSelect) else texts
+    return compiler.process(text.in_(of), **options)
 
 
 @compiles(_Among, "postgresql")
 def _in_array(among: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    text, names = among.clauses
-    array = bindparam(names.key, type_=ARRAY(Text))
+    text, texts = among.clauses
+    array = (
+        func.array(texts, type_=ARRAY(Text))
+        if isinstance(texts, ScalarSelect)
+        else bindparam(texts.key, type_=ARRAY(Text))
+    )
     return compiler.process(text == any_(array), **options)
 
 
@@ -363,7 +374,7 @@ def _heads(*conditions: ColumnElement[bool]) -> Select[Any]:
         )
         .scalar_subquery()
     )
-    return _JOBS.add_columns(moved_at).where(_ROWS.id.in_(heads))
+    return _JOBS.add_columns(moved_at).where(_Among(_ROWS.id, heads.scalar_subquery()))
 
 
 _JOBS: Select[Any] = select(
@@ -437,7 +448,7 @@ _FRONT = (
 )
 _UNWANTED = select(_ROWS.id).where(
     _that("status = 'queued'"),
-    _ROWS.id.in_(select(wishes.c.operation_id).where(WANTS_END)),
+    _Among(_ROWS.id, select(wishes.c.operation_id).where(WANTS_END).scalar_subquery()),
 )
 #: In one row at least: the epoch, who owns what is on a host, whether anything waits, and whether
 #: somebody wants some of that to end; and in one each the turns that run, and the steering that
