@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from codex_control_plane_mcp.model.ids import HostId
 from codex_control_plane_mcp.model.operation import Cancelled
 from codex_control_plane_mcp.model.schedule import Limits, Reach
-from codex_control_plane_mcp.store import herald, hosts, operations, queue
+from codex_control_plane_mcp.store import herald, hosts, lookup, operations, queue
 from codex_control_plane_mcp.store.book import Writing
 from tests.store.actors import Desk
 from tests.store.actors import desk as desk_at
@@ -48,7 +48,7 @@ def _enrol(desk: Desk) -> None:
 
 
 def test_to_tell_of_an_end_reads_no_row_that_waits(east: Desk) -> None:
-    operation = east.read(lambda reading: operations.newest(reading, 1))[0]
+    operation = east.read(lambda reading: lookup.newest(reading, 1))[0]
 
     def end(writing: Writing) -> int:
         operations.record(writing, operation, Cancelled())

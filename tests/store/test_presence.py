@@ -288,7 +288,7 @@ async def test_who_writes_and_reads_does_not_notice_that_all_its_connections_wer
     async with enter("east") as (east, _):
         for _ in range(2):
             id_ = (await _submitted(east)).id
-            assert await east.read(partial(operations.get, operation_id=id_))
+            assert await east.read(partial(lookup.get, operation_id=id_))
             _cut(postgres_url)
 
 
