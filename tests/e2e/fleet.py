@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,13 +25,13 @@ from codex_control_plane_mcp.codex.errors import CodexError
 from codex_control_plane_mcp.codex.words.things import AgentMessage, Turn
 from codex_control_plane_mcp.model.journal import Category
 from codex_control_plane_mcp.model.operation import Operation, Status
-from codex_control_plane_mcp.store import journal, lookup, queue
-from codex_control_plane_mcp.store.book import Book, opened
+from codex_control_plane_mcp.store import hosts, journal, lookup, queue
+from codex_control_plane_mcp.store.book import Book, Reading, opened
 from tests.e2e.islands import DATABASE, Dial, Island, island
 from tests.e2e.stage import Client, Stage, stage_of
 from tests.postgres import FAST, postgres
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 LIMIT = 4
 CAPACITY = 3
 #: A host is cut off for so long: before anybody can have noticed, and until all have.
@@ -201,8 +201,10 @@ async def chaos(fleet: Fleet, kills: int, seed: int) -> dict[str, object]:
                     tasks.start_soon(fleet.isolate, name, seconds)
         done.set()
         await fleet.whole()
-        with anyio.fail_after(PATIENCE_SECONDS):
+        with anyio.move_on_after(PATIENCE_SECONDS) as patience:
             await _all_ended(fleet, acknowledged)
+        if patience.cancelled_caught:
+            raise AssertionError(await _unfinished(fleet))
         tasks.cancel_scope.cancel()
     verdict = await _verdict(fleet, acknowledged)
     return verdict | {"seconds": round(time.monotonic() - started)}
@@ -233,12 +235,28 @@ async def _all_ended(fleet: Fleet, keys: list[str]) -> None:
         tasks.cancel_scope.cancel()
 
 
+async def _unfinished(fleet: Fleet) -> str:
+    """What has not ended: where it is, and the last that was written down of it."""
+
+    def look(reading: Reading) -> Iterator[str]:
+        yield f"there: {sorted(hosts.present(reading))}"
+        for one in lookup.unfinished(reading):
+            yield f"{one.id} {one.status} at {one.host} by {one.generation}: {one.trouble}"
+            for line in journal.newest(reading, one.id, 5):
+                yield f"    {line.seq} {line.at} {line.text!r}"
+
+    return "\n".join(await fleet.book.read(lambda reading: list(look(reading))))
+
+
 async def _attend(stage: Stage) -> None:
-    """Be at a host: somebody must start its worker again, also one that is cut off for now."""
+    """Ask a host something again and again: whoever asks starts its worker, also where that could
+    not start before, cut off as it was."""
     while True:
         with suppress(Exception):
-            async with stage.client():
-                await anyio.sleep_forever()
+            async with stage.client() as client:
+                while True:
+                    await client.call("codex_list_pending_interactions")
+                    await anyio.sleep(1)
         await anyio.sleep(0.2)
 
 
