@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,7 +17,10 @@ from codex_control_plane_mcp import settings
 from codex_control_plane_mcp.doors.cli import ending
 from codex_control_plane_mcp.doors.cli.client import Operation, Server, connected
 from codex_control_plane_mcp.locks import FileLock
-from codex_control_plane_mcp.rendezvous import worker_command, worker_lock_path
+from codex_control_plane_mcp.rendezvous import (
+    connect_or_start,
+    worker_lock_path,
+)
 from codex_control_plane_mcp.scripted_model import (
     ScriptedModel,
     serving_in_thread,
@@ -79,15 +82,16 @@ def test_the_state_may_be_named(env: Env, folder: Path) -> None:
 
 
 @pytest.fixture
-def starting(env: Env) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that has just been started."""
-    with subprocess.Popen(worker_command(str(state_of(env))), env=env) as worker:
-        yield worker
-        worker.terminate()
+def starting(env: Env) -> Iterator[Thread]:
+    """A client's pipe, on its way to a worker that does not run yet."""
+    pipe = Thread(target=lambda: connect_or_start(str(state_of(env)), env).socket.close())
+    pipe.start()
+    yield pipe
+    pipe.join()
 
 
-async def test_a_worker_that_is_just_starting_is_asked_as_soon_as_it_can_answer(
-    env: Env, starting: subprocess.Popen[bytes]
+async def test_a_worker_that_is_just_being_started_is_asked_as_soon_as_it_can_answer(
+    env: Env, starting: Thread
 ) -> None:
     chosen = settings.load(env)
     with fail_after(PATIENCE):
@@ -95,7 +99,8 @@ async def test_a_worker_that_is_just_starting_is_asked_as_soon_as_it_can_answer(
             await checkpoint()
         assert ending.worker_process(chosen) is None
         assert await ending.running_turns(chosen, env) == 0
-        assert (await ending.end_worker(chosen)).pid == starting.pid
+        starting.join()
+        assert (await ending.end_worker(chosen)).end is ending.End.ENDED
 
 
 def test_a_worker_that_is_not_proven_to_be_ours_is_left_alone(env: Env) -> None:

@@ -18,8 +18,10 @@ from codex_control_plane_mcp.codex.supervisor import Supervisor
 from codex_control_plane_mcp.locks import is_held
 from codex_control_plane_mcp.processes import Identity, is_alive, terminate
 from codex_control_plane_mcp.rendezvous import (
+    START_SECONDS,
     WorkerUnavailable,
     read_descriptor,
+    start_lock_path,
     worker_lock_path,
 )
 from codex_control_plane_mcp.settings import Settings
@@ -28,8 +30,6 @@ from codex_control_plane_mcp.settings import Settings
 WORKER_SECONDS = 20.0
 #: Codex ends at once without turns; with turns only when they end.
 APP_SERVER_SECONDS = 30.0
-#: A worker says who it is a second or two after it has taken its state.
-STARTING_SECONDS = 5.0
 #: To ask how many turns run.
 ASKING_SECONDS = 15.0
 #: Windows cannot ask a process to end, only end it, and its turns with it.
@@ -90,14 +90,11 @@ def worker_process(settings: Settings) -> Identity | None:
     return process if is_alive(process) else None
 
 
-async def _announced(settings: Settings) -> Identity | None:
-    """The worker; one that is just starting is given the time to say who it is."""
-    with anyio.move_on_after(STARTING_SECONDS):
-        while worker_runs(settings):
-            if (process := worker_process(settings)) is not None:
-                return process
+async def _started(settings: Settings) -> None:
+    """Wait while somebody starts a worker: it says who it is, and what runs, a second later."""
+    with anyio.move_on_after(START_SECONDS):
+        while is_held(start_lock_path(str(settings.state_db))):  # noqa: ASYNC110 - see PAUSE_SECONDS
             await anyio.sleep(PAUSE_SECONDS)
-    return None
 
 
 def own_app_server(settings: Settings) -> Identity | None:
@@ -111,6 +108,7 @@ async def running_turns(settings: Settings, environ: Mapping[str, str]) -> int |
 
     None: nobody could say. Starts nothing.
     """
+    await _started(settings)
     if worker_runs(settings):
         return await _turns_of_the_worker(settings, environ)
     if own_app_server(settings) is not None:
@@ -123,7 +121,7 @@ async def _turns_of_the_worker(settings: Settings, environ: Mapping[str, str]) -
 
     from codex_control_plane_mcp.doors.cli.client import ToolRefused, connected
 
-    if await _announced(settings) is None:
+    if worker_process(settings) is None:
         return None  # asking would start another one
     turns: int | None = None
     try:
