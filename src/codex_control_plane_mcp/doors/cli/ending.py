@@ -18,7 +18,6 @@ from codex_control_plane_mcp.codex.supervisor import Supervisor
 from codex_control_plane_mcp.locks import is_held
 from codex_control_plane_mcp.processes import Identity, is_alive, terminate
 from codex_control_plane_mcp.rendezvous import (
-    START_SECONDS,
     WorkerUnavailable,
     read_descriptor,
     start_lock_path,
@@ -30,6 +29,8 @@ from codex_control_plane_mcp.settings import Settings
 WORKER_SECONDS = 20.0
 #: Codex ends at once without turns; with turns only when they end.
 APP_SERVER_SECONDS = 30.0
+#: A worker says who it is a second or two after it has taken its state; on a busy machine, ten.
+STARTING_SECONDS = 20.0
 #: To ask how many turns run.
 ASKING_SECONDS = 15.0
 #: Windows cannot ask a process to end, only end it, and its turns with it.
@@ -90,11 +91,16 @@ def worker_process(settings: Settings) -> Identity | None:
     return process if is_alive(process) else None
 
 
-async def _started(settings: Settings) -> None:
-    """Wait while somebody starts a worker: it says who it is, and what runs, a second later."""
-    with anyio.move_on_after(START_SECONDS):
-        while is_held(start_lock_path(str(settings.state_db))):  # noqa: ASYNC110 - see PAUSE_SECONDS
+async def _announced(settings: Settings) -> Identity | None:
+    """The worker; one that is just starting is given the time to say who it is. Whoever started it
+    may be gone by then."""
+    starting = start_lock_path(str(settings.state_db))
+    with anyio.move_on_after(STARTING_SECONDS):
+        while worker_runs(settings) or is_held(starting):
+            if (process := worker_process(settings)) is not None:
+                return process
             await anyio.sleep(PAUSE_SECONDS)
+    return None
 
 
 def own_app_server(settings: Settings) -> Identity | None:
@@ -108,9 +114,10 @@ async def running_turns(settings: Settings, environ: Mapping[str, str]) -> int |
 
     None: nobody could say. Starts nothing.
     """
-    await _started(settings)
-    if worker_runs(settings):
+    if await _announced(settings) is not None:
         return await _turns_of_the_worker(settings, environ)
+    if worker_runs(settings):
+        return None  # asking would start another one
     if own_app_server(settings) is not None:
         return await _turns_of_the_app_server(settings)
     return 0
@@ -121,8 +128,6 @@ async def _turns_of_the_worker(settings: Settings, environ: Mapping[str, str]) -
 
     from codex_control_plane_mcp.doors.cli.client import ToolRefused, connected
 
-    if worker_process(settings) is None:
-        return None  # asking would start another one
     turns: int | None = None
     try:
         with anyio.fail_after(ASKING_SECONDS):
