@@ -116,8 +116,8 @@ def test_two_who_claim_at_the_same_moment_decide_one_after_the_other(desk: Desk)
                 claim(beside, me)
 
         desk.write(work, pen=False)
-        desk.submit()
-        assert len(claim(beside, me)) == 1
+    desk.submit()
+    assert len(claim(desk, me)) == 1
 
 
 def test_a_second_started_operation_in_a_thread_is_refused_even_to_a_hand(desk: Desk) -> None:
