@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from codex_control_plane_mcp.model.ids import HostId, OperationId
-from codex_control_plane_mcp.model.operation import ACTIVE
 from codex_control_plane_mcp.store.bell import News, Subject
 from codex_control_plane_mcp.store.editions import USABLE_FROM, check_usable, released
 from codex_control_plane_mcp.store.hosts import CONNECTED, LOCKS
+from codex_control_plane_mcp.store.rows import IS_ACTIVE
 
 if TYPE_CHECKING:
     from codex_control_plane_mcp.store.book import Writing
@@ -73,8 +73,6 @@ def read(told: str) -> News:
     return frozenset((_SUBJECTS[one[0]], OperationId(one[1:])) for one in told.split(","))
 
 
-#: To the letter: for statuses that it does not see when it plans, the server reads every row.
-_ACTIVE = ", ".join(repr(status.value) for status in sorted(ACTIVE))
 _TELL = text(
     f"""WITH told AS MATERIALIZED (
         SELECT id, host, completed_at, project_id, host_labels
@@ -83,7 +81,7 @@ _TELL = text(
         SELECT * FROM told WHERE id = ANY(:moved) AND (host IS NULL OR completed_at IS NOT NULL)
     ), turns AS (
         SELECT host, count(*) AS taken FROM operations
-        WHERE completed_at IS NULL AND status IN ({_ACTIVE}) AND type <> 'steer_turn'
+        WHERE completed_at IS NULL AND {IS_ACTIVE} AND type <> 'steer_turn'
         GROUP BY host
     ), roomy AS (
         SELECT hosts.id FROM hosts LEFT JOIN turns ON turns.host = hosts.id

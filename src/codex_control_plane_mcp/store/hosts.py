@@ -15,9 +15,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
 from codex_control_plane_mcp.clock import Moment, later
 from codex_control_plane_mcp.errors import StateBusy
 from codex_control_plane_mcp.model.ids import HostId, OperationId, ProjectId
-from codex_control_plane_mcp.model.operation import ACTIVE
 from codex_control_plane_mcp.model.schedule import Job, Reach, unplaced
 from codex_control_plane_mcp.store.editions import released
+from codex_control_plane_mcp.store.rows import IS_ACTIVE
 from codex_control_plane_mcp.store.schema import host_projects, hosts, workers
 
 if TYPE_CHECKING:
@@ -236,10 +236,9 @@ def absences(
 CONNECTED = """SELECT CAST(objid AS bigint) FROM pg_locks
     WHERE locktype = 'advisory' AND classid = :locks AND objsubid = 2 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-_ACTIVE = ", ".join(repr(status.value) for status in sorted(ACTIVE))
 #: Of a row of operations that is in a host's hands: since when that host is lost. Its values are
 #: those of `lost_if`. Who is connected is asked only where a host is silent.
-LOST_SINCE = f"""CASE WHEN operations.status IN ({_ACTIVE}) THEN (
+LOST_SINCE = f"""CASE WHEN operations.{IS_ACTIVE} THEN (
         SELECT heard_at FROM hosts WHERE hosts.id = operations.host
         AND heard_at < :heard_before AND number NOT IN ({CONNECTED})
     ) END"""  # noqa: S608

@@ -40,7 +40,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from codex_control_plane_mcp.clock import Moment
 from codex_control_plane_mcp.model.ids import NOBODY, Generation, HostId, OperationId
-from codex_control_plane_mcp.model.operation import ACTIVE, Claimed, Operation, Status
+from codex_control_plane_mcp.model.operation import Claimed, Operation, Status
 from codex_control_plane_mcp.model.policy import Sandbox
 from codex_control_plane_mcp.model.request import OperationType, Priority, sandbox_of
 from codex_control_plane_mcp.model.schedule import (
@@ -59,6 +59,7 @@ from codex_control_plane_mcp.store import epoch
 from codex_control_plane_mcp.store.book import Writing
 from codex_control_plane_mcp.store.lookup import many
 from codex_control_plane_mcp.store.operations import Fenced, Replaced, record
+from codex_control_plane_mcp.store.rows import IS_ACTIVE
 from codex_control_plane_mcp.store.schema import claim_epoch, operations, wishes, workers
 from codex_control_plane_mcp.store.wishes import WANTS_END
 
@@ -415,7 +416,7 @@ _HEADS = {
 }
 _IS_ACTIVE = and_(
     _ROWS.completed_at.is_(None),
-    _that(f"status IN ({', '.join(repr(status.value) for status in sorted(ACTIVE))})"),
+    _that(IS_ACTIVE),
 )
 #: When its line moved is asked of heads only.
 _OUT_OF_LINE = _JOBS.add_columns(literal_column("0").label("moved_at"))

@@ -8,6 +8,7 @@ from sqlalchemy import Row
 
 from codex_control_plane_mcp.model.ids import NOBODY, AppServerId, Generation, WorkflowId
 from codex_control_plane_mcp.model.operation import (
+    ACTIVE,
     GoalProgress,
     Intent,
     Operation,
@@ -26,6 +27,9 @@ _Row: TypeAlias = Row[Any]
 
 #: By their names in the table.
 STATUSES = {status.value: status for status in Status}
+#: Of a row: that somebody has it in hand. To the letter, for partial indexes, and because for
+#: statuses that it does not see when it plans PostgreSQL reads every row.
+IS_ACTIVE = f"status IN ({', '.join(repr(status.value) for status in sorted(ACTIVE))})"
 
 
 def columns_of(operation: Operation) -> dict[str, object]:

@@ -62,16 +62,20 @@ def _tokens(stored: str | None) -> TokenUsage | None:
 
 
 _ROWS = operations.c
+#: What an operation tells without those beside it in its thread.
+_OF_ITSELF = (
+    _ROWS.id,
+    _ROWS.type,
+    _ROWS.project_id,
+    _ROWS.agent_id,
+    _ROWS.started_at,
+    _ROWS.completed_at,
+    _ROWS.token_usage,
+)
 #: Of those that had a turn of their own, and its tokens.
 _IN_THREAD = (
     select(
-        _ROWS.id,
-        _ROWS.type,
-        _ROWS.project_id,
-        _ROWS.agent_id,
-        _ROWS.started_at,
-        _ROWS.completed_at,
-        _ROWS.token_usage,
+        *_OF_ITSELF,
         func.lag(_ROWS.token_usage)
         .over(partition_by=_ROWS.thread_id, order_by=_ROWS.started_at)
         .label("tokens_before"),
@@ -91,13 +95,7 @@ _IN_THREAD = (
 _USED = union_all(
     select(_IN_THREAD).where(_IN_THREAD.c.started_at >= bindparam("since")),
     select(
-        _ROWS.id,
-        _ROWS.type,
-        _ROWS.project_id,
-        _ROWS.agent_id,
-        _ROWS.started_at,
-        _ROWS.completed_at,
-        _ROWS.token_usage,
+        *_OF_ITSELF,
         null().label("tokens_before"),
         literal(0).label("place"),
     ).where(
